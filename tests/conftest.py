@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ if sys.version_info < (3, 12):  # it counts the depth of syntax trees for all th
         return _parse(*arguments, **options)
 
     ast.parse = _parse_beside_others
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what all tests are made of to themselves: to look through it takes a quarter of a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

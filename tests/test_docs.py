@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import get_origin
@@ -51,6 +50,11 @@ DANGLING = re.compile(r"a|an|and|are|as|at|but|by|for|from|if|in|is|not|of|on|or
 
 
 @cache
+def files_of_tests() -> set[str]:
+    return {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+@cache
 def known_tests() -> set[str]:
     return {
         name
@@ -62,7 +66,7 @@ def known_tests() -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_tests_are_there(document: Path) -> None:
     text = FENCED.sub("", document.read_text(encoding="utf-8"))
-    files = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    files = files_of_tests()
     names = {path.rpartition("/")[2] for path in files}
 
     assert set(NAMED.findall(text)) - known_tests() - CPYTHON == set()
@@ -75,12 +79,18 @@ def test_documents_name_tests() -> None:
     assert len(found) > 150
 
 
-def docstrings(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield ast.get_docstring(node) or ""
+@cache
+def docstrings() -> list[tuple[str, str]]:
+    """Returns every docstring, with the file that it is in."""
+    return [
+        (path.relative_to(ROOT).as_posix(), ast.get_docstring(node) or "")
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
+@cache
 def is_there(name: str) -> bool:
     """Returns whether a dotted name is a module, or defined in it: what a module only imports is not at home there."""
     parts = name.split(".")
@@ -101,18 +111,16 @@ def is_there(name: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_names_in_docstrings_are_there(path: Path) -> None:
-    named = {name for text in docstrings(path) for name in DOTTED.findall(text)} - ELSEWHERE.keys()
+def test_names_in_docstrings_are_there() -> None:
+    named = {(path, name) for path, text in docstrings() for name in DOTTED.findall(text) if name not in ELSEWHERE}
 
-    assert {name for name in named if not is_there(name)} == set()
+    assert {(path, name) for path, name in named if not is_there(name)} == set()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_docstring_ends_in_mid_sentence(path: Path) -> None:
-    paragraphs = [part.split() for text in docstrings(path) for part in re.split(r"\n\s*\n", text)]
+def test_no_docstring_ends_in_mid_sentence() -> None:
+    paragraphs = [(path, part.split()) for path, text in docstrings() for part in re.split(r"\n\s*\n", text)]
 
-    assert [" ".join(words[-8:]) for words in paragraphs if words and DANGLING.fullmatch(words[-1])] == []
+    assert [(path, words[-8:]) for path, words in paragraphs if words and DANGLING.fullmatch(words[-1])] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -126,11 +134,10 @@ REPEATED = re.compile(r"^ {4}\*{0,2}\w+: (?:of|the|its|a|all)(?: \w+){1,2}\.(?=\
 """An entry of an argument that says no more than the name and its function: no unit, no range, no meaning of None."""
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arguments_are_told_of_only_when_there_is_something_to_tell(path: Path) -> None:
-    sections = [text.split("Args:\n")[1].split("\n\n")[0] for text in docstrings(path) if "Args:\n" in text]
+def test_arguments_are_told_of_only_when_there_is_something_to_tell() -> None:
+    sections = [(path, text.split("Args:\n")[1].split("\n\n")[0]) for path, text in docstrings() if "Args:\n" in text]
 
-    assert [found[0] for section in sections for found in REPEATED.finditer(section)] == []
+    assert [(path, found[0]) for path, section in sections for found in REPEATED.finditer(section)] == []
 
 
 def test_a_planted_argument_line_is_found() -> None:

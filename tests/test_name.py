@@ -35,9 +35,9 @@ def wrong_names(text: str) -> Iterator[str]:
             yield f"{name}[{extras}]"
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_is_to_be_installed_is_our_distribution(path: Path) -> None:
-    assert list(wrong_names(path.read_text(encoding="utf-8"))) == []
+def test_what_is_to_be_installed_is_our_distribution() -> None:
+    assert len(TEXTS) > 500
+    assert [(str(path), name) for path in TEXTS for name in wrong_names(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ FLOORS: dict[str, int] = {
     "zq.core.bindings": 0,
     "zq.core.ring": 0,
     "zq.core.unhurried": 0,
+    "zq.core.recounted": 1,
     "zq.core.measures": 1,
     "zq.core.state": 1,
     "zq.core.tasks": 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -33,19 +34,27 @@ USED: dict[str, set[str]] = {
 }
 """Which modules use what does harm with the text of a stranger."""
 
-STARTING = {"zq.cli.benching", "zq.cli.reloading", "zq.cli.starting.programs", "zq.processes.children"}
+STARTING = {"zq.cli.reloading", "zq.cli.starting.programs", "zq.processes.children"}
 """The modules that start processes."""
 
 IN_A_LOOP = ("asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell", "loop.subprocess_exec")
 """How they are started in an event loop; by a variable `loop`, so that it can be found."""
 
 
+@cache
+def all_calls() -> list[tuple[str, str]]:
+    """Returns every call: by which module, and of what, as it is written."""
+    return [
+        (module_name(path), ast.unparse(node.func))
+        for path in sources("zq", "patterns")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    ]
+
+
 def calls(*names: str) -> Iterator[str]:
     """Yields the modules that call one of some functions, by their dotted names."""
-    for path in sources("zq", "patterns"):
-        for node in ast.walk(parsed(path)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
-                yield module_name(path)
+    return (module for module, called in all_calls() if called in names)
 
 
 def test_everything_is_printed_by_what_escapes() -> None:

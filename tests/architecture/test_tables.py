@@ -59,7 +59,7 @@ def writers() -> list[Path]:
     """Returns the sources that say what is written: a store, whose journal it goes through, only carries it out, and a
     recount brings back to each other what all others have written.
     """
-    others = ("zq.store", "zq.core.recount", "zq.core.remains")
+    others = ("zq.store", "zq.core.recount", "zq.core.recounted", "zq.core.remains")
     return [path for path in sources("zq") if not any(is_under(module_name(path), other) for other in others)]
 
 

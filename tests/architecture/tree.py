@@ -23,8 +23,9 @@ class Import(NamedTuple):
         return f"{self.by} line {self.line} imports {self.module}" + (f".{self.name}" if self.name else "")
 
 
-def sources(*packages: str) -> list[Path]:
-    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+@cache
+def sources(*packages: str) -> tuple[Path, ...]:
+    return tuple(sorted(path for package in packages for path in (ROOT / package).rglob("*.py")))
 
 
 def module_name(path: Path) -> str:
@@ -37,10 +38,14 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports_of(path: Path) -> Iterator[Import]:
-    """Yields every import of a file, also those inside of functions and those for type checkers."""
-    by = module_name(path)
-    for node in ast.walk(parsed(path)):
+@cache
+def imports_of(path: Path) -> tuple[Import, ...]:
+    """Returns every import of a file, also those inside of functions and those for type checkers."""
+    return tuple(_imports_in(module_name(path), parsed(path)))
+
+
+def _imports_in(by: str, tree: ast.Module) -> Iterator[Import]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(by, alias.name, None, node.lineno)

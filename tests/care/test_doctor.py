@@ -227,3 +227,9 @@ def test_what_was_set_aside_is_listed(directory: Path) -> None:
         r"have held 10 tasks; set aside on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
         listed.text,
     )
+    counted = [one.text for one in found if "counted anew" in one.text]
+    assert [text.partition("made, ")[2] for text in counted] == [
+        "table finished: rows rebuilt from others: 1",
+        "table index: rows put right by others: 1",
+        "table queues: rows put right by others: 1",
+    ]

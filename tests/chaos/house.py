@@ -8,6 +8,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -45,24 +46,24 @@ class House(Kitchen):
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.coordinator: subprocess.Popen[bytes] | None = None
         self.served = self.address  # where the coordinator listens; `address` is where all others look for it
-        self.variables: dict[str, str] = {}
         self.before: tuple[str, ...] = ()  # what stands in front of the command of the coordinator
         self.before_workers: tuple[str, ...] = ()  # and of a worker's
         self.hands: list[subprocess.Popen[bytes]] = []  # other processes, which SIGTERM ends in peace
         self.proxy: Proxy | None = None
         self.clock: Path | None = None  # file with what is added to the wall clock
         self.disk: SmallDisk | None = None  # under the directory of the coordinator
+        self.one_at_a_time = threading.Lock()  # for injuries of which each is looked at while all else is well
         self.networks: tuple[Network, Network] | None = None  # of the coordinator, and of the workers
-        self._shared = _shared_memory()
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, HOUSE: self.name, "TMPDIR": str(self.temporary), **self.variables}
+        return {**super().environment, HOUSE: self.name, "TMPDIR": str(self.temporary)}
 
     def open(self, *options: str) -> subprocess.Popen[bytes]:
         """Starts the coordinator."""
         fixed = ("--data", str(self.data), "--bind", self.served, "--journal", self.journal, "--max-attempts", "1000")
-        command = ("coordinator", *fixed, "--disk-free-mib", "4", *self.options, *options)
+        kept = ("--keep-seconds", "864000", "--keep-seconds-min", "864000")  # what is forgotten cannot be judged
+        command = ("coordinator", *fixed, *kept, "--disk-free-mib", "4", *self.options, *options)
         module = ("zq.cli",) if self.plant is None else ("tests.chaos.planted", self.plant)
         self.coordinator = self._start_behind(self.before, *module, *command)
         return self.coordinator
@@ -74,9 +75,9 @@ class House(Kitchen):
         self.processes.append(process)
         return process
 
-    def start_module(self, *command: str) -> subprocess.Popen[bytes]:
-        """Starts a module of Python."""
-        return self._start_behind((), *command)
+    def start_module(self, *command: str, address: str | None = None) -> subprocess.Popen[bytes]:
+        """Starts a module of Python, for the coordinator at an address [default: that of all others]."""
+        return self._start_behind(("env", f"ZQ_ADDRESS={address}") if address is not None else (), *command)
 
     def open_again(self, *options: str) -> subprocess.Popen[bytes]:
         """Kills the coordinator, and starts it again."""
@@ -118,9 +119,7 @@ class House(Kitchen):
         while (orphans := self._orphans()) and time.monotonic() < give_up_at:
             time.sleep(0.05)
         found = [f"process {pid} lives on: {_command(pid)}" for pid in orphans]
-        found += [f"a file was left: {path.name}" for path in self.temporary.rglob("*")]
-        found += [f"shared memory was left: {name}" for name in sorted(_shared_memory() - self._shared)]
-        return found
+        return found + [f"a file was left: {path.name}" for path in self.temporary.rglob("*")]
 
     def _orphans(self) -> list[int]:
         mark = f"{HOUSE}={self.name}".encode()
@@ -169,13 +168,8 @@ def _command(pid: int) -> str:
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
 
 
-def _shared_memory() -> set[str]:
-    place = Path("/dev/shm")
-    return {path.name for path in place.iterdir() if path.name.startswith("zq")} if place.exists() else set()
-
-
-def settle(house: House, ledger: Ledger) -> Final:
-    """Works off what is left, and returns what the coordinator says then."""
+def settle(house: House, ledger: Ledger, known: frozenset[str] = frozenset()) -> Final:
+    """Works off what is left, and returns what the coordinator says then, but of the tasks that are known."""
     with zq.Client(house.address, timeout=120.0) as client:
         client.queues.resume("orders")
         with contextlib.suppress(zq.RemoteProtocolError):  # there is no such queue
@@ -189,7 +183,7 @@ def settle(house: House, ledger: Ledger) -> Final:
             if queue == "slow" and id not in ledger.called_off:
                 client.cancel(id)
         wait_until(lambda: _is_worked_off(client, ledger), "everything to be worked off", 120.0)
-        return _look(client, ledger)
+        return _look(client, ledger, known)
 
 
 def _is_worked_off(client: zq.Client, ledger: Ledger) -> bool:
@@ -212,13 +206,15 @@ def _left(row: zq.QueueStatus) -> int:
     return row.waiting + row.scheduled + row.leased
 
 
-def _look(client: zq.Client, ledger: Ledger) -> Final:
+def _look(client: zq.Client, ledger: Ledger, known: frozenset[str]) -> Final:
     states: dict[str, str] = {}
     listed: dict[str, int] = {}
     results: dict[str, Any] = {}
     for state in STATES:
         for task in client.tasks(state):  # type: ignore[arg-type] # one of them
             assert task.queue is not None
+            if task.id in known:
+                continue
             states[task.id] = state
             if state == "done":
                 listed[task.queue] = listed.get(task.queue, 0) + 1

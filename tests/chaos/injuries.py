@@ -23,6 +23,16 @@ from tests.process.kitchen import wait_until
 WORKERS_OF_KILLED = 5
 """Of so many that are killed one is a worker, and the others are its children, which are started again sooner."""
 
+BACKLOG, BATCH = 100_000, 1000
+
+RECEIPT_SECONDS_MAX = 1.0
+
+BUSY = 1.5
+"""Processes that want to run on each processor, from which on seconds say nothing about the coordinator."""
+
+GANG = 10
+"""Workers of a process that is stopped."""
+
 OTHER = {"on": "off", "off": "on"}
 
 
@@ -73,26 +83,49 @@ def kill_coordinator(scene: Scene) -> None:
     """kill -9 of the coordinator, at random; a second one on its directory is refused each time, and the journal is
     taken up and left.
     """
-    waits = []
+    waits, ticks = [], []
     refused = 0
-    for cycle in range(scene.count):
+    kills = cycle = 0
+    while kills < scene.count:
         scene.wait_for_receipt()
         time.sleep(scene.rng.uniform(0.0, 0.2))
         refused += _second_one_is_refused(scene, as_process=scene.is_long or cycle % 10 == 0)
         if scene.is_long and cycle % 3 == 2:
             scene.house.journal = OTHER[scene.house.journal]
         scene.house.open_again()
-        if scene.rng.random() < 0.2:  # in its recovery
+        kills, cycle = kills + 1, cycle + 1
+        if kills < scene.count and scene.rng.random() < 0.2:  # in its recovery
             time.sleep(scene.rng.uniform(0.0, 0.4))
             scene.house.open_again()
+            kills += 1
         waits.append(scene.wait_for_receipt())
+        assert scene.house.coordinator is not None
+        ticks.append(worked(scene.house.coordinator))
     scene.figures |= {
+        "kills_in_recovery": kills - cycle,
         "second_coordinators_refused": refused,
         "first_receipt_p50": round(sorted(waits)[len(waits) // 2], 3),
+        "first_receipt_p99": round(sorted(waits)[int(len(waits) * 0.99)], 3),
         "first_receipt_max": round(max(waits), 3),
+        "first_receipt_cpu_max": round(max(ticks) / os.sysconf("SC_CLK_TCK"), 2),
     }
-    if refused != scene.count:
-        scene.violations.append(f"of {scene.count} second coordinators on the directory {refused} were refused")
+    if refused != cycle:
+        scene.violations.append(f"of {cycle} second coordinators on the directory {refused} were refused")
+
+
+def kill_before_a_backlog(scene: Scene) -> None:
+    """The same while very many tasks wait; all of them are there in the end, and a receipt comes as soon as ever."""
+    with scene.house.client() as client:
+        for _ in range(0, BACKLOG, BATCH):
+            client.submit_many("bulk", [None] * BATCH)
+        kill_coordinator(scene)
+        waiting = client.queues.show("bulk").waiting
+    if waiting != BACKLOG:
+        scene.violations.append(f"of {BACKLOG} tasks {waiting} wait after the restarts")
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    scene.figures |= {"waiting": waiting, "load": round(load, 1)}
+    if load < BUSY and scene.figures["first_receipt_p99"] > RECEIPT_SECONDS_MAX:
+        scene.violations.append(f"the first receipt came after more than {RECEIPT_SECONDS_MAX:g} s")
 
 
 def _second_one_is_refused(scene: Scene, *, as_process: bool) -> bool:
@@ -149,30 +182,31 @@ def stand_still(process: subprocess.Popen[bytes]) -> None:
 
 def make_zombies(scene: Scene) -> None:
     """Workers that are stopped until they count as gone, while another one has their task, and then go on."""
-    house, crowd = scene.house, min(scene.count, 10)
-    for number in range(crowd):
-        house.variables["ZQ_TEST_QUEUE"] = f"gated-{number}"
-        house.workers[f"zombie-{number}"] = house.start(
-            "worker", "tests.chaos.zombie:worker", "--name", f"zombie-{number}", "--processes", "0"
-        )
-    house.variables.clear()
+    house, crowd = scene.house, min(scene.count, 3 * GANG)
+    gangs = [
+        house.start_module("tests.chaos.crowd", "zombie", str(first), str(min(GANG, crowd - first)))
+        for first in range(0, crowd, GANG)
+    ]
+    house.hands += gangs
     made = refused = 0
     with house.client() as client:
         while made < scene.count:
-            refused += _raise_the_dead(scene, client, range(min(crowd, scene.count - made)), made)
-            made += min(crowd, scene.count - made)
+            which = range(min(crowd, scene.count - made))
+            refused += _raise_the_dead(scene, client, which, gangs[: -(-len(which) // GANG)], made)
+            made += len(which)
     scene.figures |= {"zombies": made, "stale_refused": refused}
     if refused != made:
         scene.violations.append(f"of {made} zombies {refused} were refused")
 
 
-def _raise_the_dead(scene: Scene, client: zq.Client, which: range, made: int) -> int:
+def _raise_the_dead(
+    scene: Scene, client: zq.Client, which: range, zombies: list[subprocess.Popen[bytes]], made: int
+) -> int:
     house, gate = scene.house, scene.house.place / f"gate-{made}"
     receipts = [client.submit(f"gated-{number}", {"gate": str(gate)}) for number in which]
     _wait_for_starts(scene, [receipt.id for receipt in receipts])
     # Stopped only when it has said so: what was not started goes back as if nothing had been.
     wait_until(lambda: all(_is_reported(client, receipt.id) for receipt in receipts), "the starts to be reported")
-    zombies = [house.workers[f"zombie-{number}"] for number in which]
     for zombie in zombies:
         stand_still(zombie)
     tokens = {}
@@ -212,12 +246,13 @@ def stop_coordinator(scene: Scene) -> None:
     longest, bit = 0.0, 0
     for _ in range(scene.count):
         scene.wait_for_receipts(100)
-        stand_still(scene.house.coordinator)
-        before = worked(scene.house.coordinator)
-        time.sleep(seconds)
-        bit += worked(scene.house.coordinator) == before and state_of(scene.house.coordinator) == "T"
-        scene.house.coordinator.send_signal(signal.SIGCONT)
-        longest = max(longest, scene.wait_for_receipt())
+        with scene.house.one_at_a_time:
+            stand_still(scene.house.coordinator)
+            before = worked(scene.house.coordinator)
+            time.sleep(seconds)
+            bit += worked(scene.house.coordinator) == before and state_of(scene.house.coordinator) == "T"
+            scene.house.coordinator.send_signal(signal.SIGCONT)
+            longest = max(longest, scene.wait_for_receipt())
     if bit != scene.count:
         scene.violations.append(f"in {scene.count - bit} of {scene.count} stops the coordinator went on")
     scene.figures |= {"stopped_seconds": seconds, "first_receipt_max": round(longest, 3)}

@@ -58,7 +58,7 @@ class Deed:
     def new_id(self) -> str:
         """Returns an id that nobody else has."""
         self.count += 1
-        return f"{self.name}-{self.count}"
+        return f"{self.load.prefix}{self.name}-{self.count}"
 
     def submit(self, queue: str, payload: Any, id: str, detail: Any = None, **options: Any) -> zq.Receipt:
         """Submits, and notes the receipt."""
@@ -126,7 +126,7 @@ def order(deed: Deed) -> None:
     else:
         deed.open.append(deed.submit("orders", payload, deed.new_id(), **options))
         if rng.random() < 0.05:  # the same again is not another one
-            deed.client.submit("orders", payload, id=f"{deed.name}-{deed.count}", **options)
+            deed.client.submit("orders", payload, id=f"{deed.load.prefix}{deed.name}-{deed.count}", **options)
 
 
 def ask(deed: Deed) -> None:
@@ -243,7 +243,7 @@ async def _ask_awaited(deed: Deed) -> None:
                     with contextlib.suppress(zq.TimedOutError):
                         await receipt.result(0.5)
                         break
-            await asyncio.sleep(deed.rng.uniform(0.0, PAUSE))
+            await asyncio.sleep(deed.rng.uniform(0.0, deed.load.pause))
 
 
 def move(deed: Deed) -> None:
@@ -325,10 +325,20 @@ DEEDS: dict[str, Callable[[Deed], None]] = {
 class Load:
     """The clients; a context manager."""
 
-    def __init__(self, address: str, seed: int, timeout: float = 60.0, without: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        address: str,
+        seed: int,
+        timeout: float = 60.0,
+        without: frozenset[str] = frozenset(),
+        prefix: str = "",
+        pause: float = PAUSE,
+    ) -> None:
         self.address = address
         self.seed = seed
         self.timeout = timeout
+        self.prefix = prefix  # of all ids, where several follow each other
+        self.pause = pause  # in the place of PAUSE
         self.ledger = Ledger()
         self.stopped = threading.Event()
         self._names = [name for name in DEEDS if name not in without]
@@ -352,7 +362,7 @@ class Load:
     def _go_on(self, name: str) -> None:
         deed = Deed(self, name)
         try:
-            while not self.stopped.wait(deed.rng.uniform(0.0, PAUSE)):
+            while not self.stopped.wait(deed.rng.uniform(0.0, self.pause)):
                 try:
                     DEEDS[name](deed)
                     deed.throttle()

@@ -81,7 +81,7 @@ def with_a_clock(house: House) -> Iterator[None]:
     house.clock.write_text("+0")
     found = _faketime()
     assert found is not None
-    house.before = (
+    house.before += (
         "env",
         f"LD_PRELOAD={found}",
         f"FAKETIME_TIMESTAMP_FILE={house.clock}",
@@ -114,5 +114,5 @@ def on_a_small_disk(house: House) -> Iterator[None]:
 def with_few_descriptors(house: House) -> Iterator[None]:
     """The coordinator may have few of them; it listens where libzmq waits for one, and does not end."""
     house.served = house.address = f"tcp://127.0.0.1:{free_port()}"
-    house.before = ("bash", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "bash")
+    house.before += ("bash", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "bash")
     yield

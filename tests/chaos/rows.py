@@ -53,6 +53,7 @@ ROWS = {
     for row in (
         Row("6", "system calls that fail", stores.fail_calls, 10, 40, missing=recording.missing),
         Row("7", "kill -9 of the coordinator", injuries.kill_coordinator, 25, 100),
+        Row("7b", "kill -9 of a coordinator with a backlog", injuries.kill_before_a_backlog, 25, 100),
         Row(
             "8",
             "kill -9 of workers and of their children",
@@ -62,7 +63,15 @@ ROWS = {
             {"shop-1": 0, "shop-2-children": 2},
         ),
         Row("9", "workers that stand still until they are gone", injuries.make_zombies, 30, 100),
-        Row("10", "a coordinator that stands still", injuries.stop_coordinator, 3, 5, options=("--gone-after", "2.5")),
+        Row(
+            "10",
+            "a coordinator that stands still",
+            injuries.stop_coordinator,
+            3,
+            5,
+            options=("--gone-after", "2.5"),
+            workers=IN_CHILDREN,
+        ),
         Row("11", "faults of the network", surroundings.cut_lines, 20, 40, around=machines.behind_a_proxy),
         Row(
             "11b",
@@ -83,7 +92,7 @@ ROWS = {
             around=machines.on_a_small_disk,
             missing=machines.no_disks,
         ),
-        Row("12b", "a map that is full", stores.fill_map, 3, 20, options=("--map-mib", "16")),
+        Row("12b", "a map that is full", stores.fill_map, 3, 5, options=("--map-mib", "32")),
         Row(
             "13",
             "a wall clock that jumps by days",
@@ -91,7 +100,7 @@ ROWS = {
             12,
             60,
             workers=IN_CHILDREN,
-            options=(*PATIENT, "--keep-seconds", "864000"),
+            options=PATIENT,
             schedules={"tick-1": ("one", 1.0), "tick-2": ("skip", 1.0)},
             around=machines.with_a_clock,
             missing=machines.no_false_clock,

@@ -38,10 +38,11 @@ def cut_lines(scene: Scene) -> None:
         scene.wait_for_receipts(20)
         kind = kinds[number % len(kinds)]
         seconds = scene.rng.uniform(1.0, 10.0) if scene.is_long else scene.rng.uniform(0.2, 0.8)
-        if not kind(scene, proxy, seconds):
-            scene.violations.append(f"a fault of the network, {kind.__name__}, has hit nothing")
-        proxy.heal()
-        longest = max(longest, scene.wait_for_receipt())
+        with scene.house.one_at_a_time:
+            if not kind(scene, proxy, seconds):
+                scene.violations.append(f"a fault of the network, {kind.__name__}, has hit nothing")
+            proxy.heal()
+            longest = max(longest, scene.wait_for_receipt())
         done[kind.__name__.strip("_")] += 1
     scene.figures |= {"kinds": dict(done), "first_receipt_max": round(longest, 3)}
 
@@ -195,16 +196,17 @@ def restart_before_a_crowd(scene: Scene) -> None:
     house = scene.house
     crowd = 1000 if scene.is_long else 200
     for number in range(crowd // CROWD):
-        house.hands.append(house.start_module("tests.chaos.crowd", f"crowd-{number}", str(CROWD)))
+        house.hands.append(house.start_module("tests.chaos.crowd", f"crowd-{number}", str(CROWD), address=house.served))
     longest = 0.0
-    with house.client() as client:
+    with zq.Client(house.served, timeout=60.0) as client:
         wait_until(lambda: len(client.workers.list()) >= crowd, "the crowd", 120.0)
         for _ in range(scene.count):
             scene.wait_for_receipts(50)
-            house.open_again()
-            begun = time.monotonic()
-            wait_until(lambda: len(client.workers.list()) >= crowd, "the crowd to be back", 120.0)
-            longest = max(longest, time.monotonic() - begun)
+            with house.one_at_a_time:
+                house.open_again()
+                begun = time.monotonic()
+                wait_until(lambda: len(client.workers.list()) >= crowd, "the crowd to be back", 120.0)
+                longest = max(longest, time.monotonic() - begun)
     scene.figures |= {"workers": crowd, "all_back_max": round(longest, 2)}
     twice = _granted_twice(scene)
     scene.figures["granted_twice_in_an_epoch"] = len(twice)

@@ -13,11 +13,11 @@ from tests.chaos.harness import line, run
 from tests.chaos.planted import PLANTS
 from tests.chaos.rows import ROWS
 
-TOGETHER = {"7+8": "off", "9+11b": "on", "10+28": "off", "11": "on", "12+14": "on", "13+20": "off", "19": "on"}
+TOGETHER = {"7+8": "off", "9+11b+28": "on", "10+12": "off", "11+19": "on", "13+14+20": "on"}
 """What is run at once, and the journal with which the coordinator begins; kills of it take the other one in turn."""
 
-LONG_ONLY = {"6", "12b"}
-"""Rows for which the suite has tests without a load: tests/store and tests/images."""
+LONG_ONLY = {"6", "7b", "12b"}
+"""Rows of long runs; the suite has tests without a load in their place, in tests/store and tests/images."""
 
 
 @pytest.mark.timeout(240)

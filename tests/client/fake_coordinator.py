@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgpack
+import pytest
 import zmq
 
+from zq.client.async_client import AsyncClient
+from zq.sessions import pings
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.messages import Accepted, Batch, FromCoordinator, Ping, Pong, Receipt, Submit, ToCoordinator
 
@@ -138,6 +141,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < stop_at, "the condition was not met in time"
         time.sleep(0.002)
+
+
+async def hush(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has nothing come to a client from now on but what the test has sent: no pong of a ping of its session's."""
+    monkeypatch.setattr(pings, "PING_INTERVAL", 600.0)
+    await client.ping()  # beside which the session sends one
+    await client.ping()  # whose pong comes behind that
 
 
 def pack(*parts: object) -> bytes:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.client.fake_coordinator import FakeCoordinator, wait_until
+from tests.client.fake_coordinator import FakeCoordinator, hush, wait_until
 from tests.client.test_pulled import TOKEN, assign, serve
 from zq.client.async_client import AsyncClient
 from zq.errors import BusyError, ClosedError, StaleLeaseError, TaskFailedError, TimedOutError, UnreachableError
-from zq.sessions.pings import Pings
 from zq.sockets.loop_link import EventLoopLink
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
@@ -209,9 +208,8 @@ def test_cancelled_wait_is_forgotten(coordinator: FakeCoordinator) -> None:
 def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(
     coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch, is_taken: bool
 ) -> None:
-    monkeypatch.setattr(Pings, "is_due", lambda *_: False)  # what comes is the tasks, and no pong before them
-
     async def body(client: AsyncClient) -> None:
+        await hush(client, monkeypatch)
         call = asyncio.create_task(client.pull("orders", wait=20))
         await wait_for(lambda: coordinator.of_kind(Pull))
         coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))

@@ -107,7 +107,7 @@ def test_a_message_that_was_lost_on_a_live_connection_is_sent_again(
 def test_a_silent_coordinator_gets_a_new_connection(coordinator: FakeCoordinator, client: Client) -> None:
     coordinator.is_deaf = True
     call = Spawned(client.query, "status")
-    wait_until(lambda: len(coordinator.peers) == 2)
+    wait_until(lambda: len(coordinator.peers) >= 2)
     first, second = coordinator.of_kind(Query)[:2]
     assert first == second
     coordinator.handler = lambda message: [Answer(message.request, 1)] if isinstance(message, Query) else None

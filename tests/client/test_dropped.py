@@ -49,9 +49,10 @@ def _make_and_drop(make: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_dropped_client_says_so_and_frees_what_it_had(kind: Any, coordinator: FakeCoordinator) -> None:
     before = descriptors()
-    for _ in range(30):
-        dropped(lambda: kind(coordinator.address, name="forgotten"), UNCLOSED)
+    with pytest.warns(ResourceWarning, match=UNCLOSED) as told:
+        _make_and_drop(lambda: [kind(coordinator.address, name="forgotten") for _ in range(30)])
 
+    assert len([one for one in told if one.category is ResourceWarning]) == 30
     wait_until(lambda: not threads("zq-forgotten"))
     wait_until(lambda: descriptors() <= before)
 

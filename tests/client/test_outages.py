@@ -93,13 +93,13 @@ def test_a_silence_is_told_once_and_its_end_too(
         pull = Spawned(client.pull, "orders", wait=600)
         peers = len(coordinator.peers)
         coordinator.is_deaf = True
-        wait_until(lambda: len(set(coordinator.peers)) >= peers + 3)
+        wait_until(lambda: len(set(coordinator.peers)) >= peers + 3 and caplog.records)
         told = [one.getMessage() for one in caplog.records]
         assert len(told) == 1
         assert re.fullmatch(rf"no answer from {coordinator.address} for \d+ s; trying on", told[0])
 
         coordinator.is_deaf = False
-        wait_until(lambda: len(caplog.records) == 2)
+        wait_until(lambda: len(caplog.records) >= 2)
         assert caplog.records[1].getMessage().startswith(f"{coordinator.address} is heard again, after ")
     assert result.is_running
     assert pull.is_running

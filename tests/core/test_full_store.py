@@ -10,6 +10,7 @@ import pytest
 from tests.core.desk import CLIENT, Desk, Disk, assigned, done, only
 from zq.core.coordinator import Machine
 from zq.core.storage import STORE_FULL
+from zq.core.tasks import admission
 from zq.core.upkeep import _follow_up, parts_of
 from zq.errors import StoreFullError
 from zq.store.memory import MemoryTransaction
@@ -210,6 +211,25 @@ def test_commit_that_finds_no_room_puts_off_what_is_due_by_itself_and_no_message
     assert isinstance(only(desk.say(CLIENT, Ping(2)), Pong), Pong)
     assert desk.task("later")["state"] == "scheduled"
     desk.wait(1.5)
+    assert desk.task("later")["state"] == "waiting"
+
+
+def test_what_was_put_off_for_want_of_room_is_tried_as_soon_as_there_is_some() -> None:
+    desk = Desk()
+    desk.submit("later", delay=1.0)
+    room, desk.store.capacity_bytes = desk.store.capacity_bytes, int(desk.store.used_bytes / 0.9)
+    desk.wait(0.1)
+    upkeep = desk.machine._upkeep
+    upkeep.at = [part.due for part in parts_of(desk.machine.books)].index(admission.release_due)
+    upkeep.is_at_commit = False
+    for _ in range(8):
+        assert desk.machine.blame(desk.clocks())
+    desk.wait(1.5)
+    assert desk.task("later")["state"] == "scheduled"
+
+    desk.store.capacity_bytes = room
+    desk.wait(0.1)
+
     assert desk.task("later")["state"] == "waiting"
 
 

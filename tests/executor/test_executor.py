@@ -24,6 +24,7 @@ import zq
 from tests.executor import functions
 from tests.executor.functions import Point
 from tests.process.kitchen import Kitchen, wait_until
+from zq.executor import engine
 from zq.executor.call_future import CallFuture
 from zq.executor.remote_call import RemoteTraceback, pack, unpack
 
@@ -423,14 +424,16 @@ def test_payload_that_is_no_call_is_a_dead_letter(kitchen: Kitchen) -> None:
         client.submit("zq.executor", [1]).result(60)
 
 
-def test_calls_in_a_directory_outlive_the_program(tmp_path: Path) -> None:
+def test_calls_in_a_directory_outlive_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = zq.CoordinatorOptions(heartbeat_interval=0.5, suspect_after=1.5, gone_after=3.0)  # 15 s otherwise
+    monkeypatch.setattr(engine, "Coordinator", functools.partial(zq.Coordinator, options=options))
     code = f"""
-import zq, os, sys
+import zq, os, sys, time
 from tests.executor import functions
 executor = zq.Executor(max_workers=1, directory={str(tmp_path / "calls.zq")!r})
 future = executor.submit(functions.wait_for, {str(tmp_path / "go")!r}, {str(tmp_path / "started")!r})
 while not os.path.exists({str(tmp_path / "started")!r}):
-    pass
+    time.sleep(0.01)
 os._exit(9)
 """
     subprocess.run([sys.executable, "-c", code], timeout=60, check=False, cwd=ROOT)

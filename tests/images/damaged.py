@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import time
 import traceback
 from collections import Counter
@@ -45,6 +46,12 @@ WEIGHTS = {"journal": 5, "young": 1, "off": 4}
 
 OPENINGS_MAX = 5
 """Of one image, of which the last finds nothing any more."""
+
+MENDS_MAX = 100
+"""Of an image, of which each sets something aside for good."""
+
+CHECK_SECONDS = 100
+"""After which an image that is looked at for ever is given up, however busy the machine is."""
 
 Rows = dict[tuple[str, bytes], bytes]
 
@@ -185,6 +192,7 @@ def in_a_child(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         os.close(reader)
         logging.disable()
         faulthandler.disable()
+        signal.alarm(CHECK_SECONDS)
         try:
             said = check()
         except BaseException:
@@ -249,11 +257,12 @@ def _check_refusal(kind: str, error: StoreError) -> None:
 
 def _read_books(store: DiskStore) -> Machine:
     """As the server does."""
-    while True:
+    for _ in range(MENDS_MAX):
         try:
             return Machine(OPTIONS, Now(1e6, time.time()), store)
         except StoreCorruptError as error:
             store.mend(error)
+    raise Violation(f"what is found is set aside again and again: {[*map(str, store.damages)]}")
 
 
 def _check_rows(store: DiskStore, before: Rows) -> int:
@@ -339,4 +348,4 @@ def _is_time(table: str, key: bytes) -> bool:
 
 
 def _is_damage(table: str, key: bytes) -> bool:
-    return table == tables.DAMAGED and key != tables.RECOUNT_KEY
+    return table == tables.DAMAGED and key not in (tables.RECOUNT_KEY, tables.RECOUNTED_KEY)

@@ -89,9 +89,11 @@ def _schedules(books: Books, tx: Transaction, now: Clocks) -> float:
 
 
 def _retention(books: Books, tx: Transaction, now: Clocks) -> float:
-    """What ended first is forgotten first, whatever the wall clock did since."""
-    first = next((tables.unpack(value)[0] for _, value in tx.scan(tables.FINISHED)), inf)
-    return first + books.options.keep_seconds
+    """What ended first is forgotten first, whatever the wall clock did since: others may be over by then, which ended
+    when it had been set back.
+    """
+    last = max((tables.unpack(value)[0] for _, value in tx.scan(tables.FINISHED)), default=inf)
+    return last + books.options.keep_seconds
 
 
 # By the monotonic clock.

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from tests.simulation.ledger import Violation
 from tests.simulation.space import SCALE, Space
 from tests.simulation.world import World
 from zq.core.storage import Store, StoreInfo, Transaction
 from zq.core.tables import PENDING, TABLES
-from zq.errors import StoreCorruptError, StoreError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.store.gauge import Gauge
 from zq.store.journaled import JournaledStore
 from zq.store.memory import MemoryStore, MemoryTransaction
@@ -63,6 +63,7 @@ class Disk:
         self.fails_in_turns = self.rng.choice((0.0, 0.0, 0.02))
         self.fails_to_flush = self.rng.choice((0.0, 0.0, 0.04))
         self.has_lost_turn = False
+        self.is_read = False  # by the coordinator, and not by whoever checks it
         self.deletes_early = False  # planted fault
         self.stops = self.rng.choice((0.0, 0.0, 0.02))
         self._journal = self.rng.choice(("on", "on", "off", "changing"))
@@ -153,9 +154,17 @@ class Disk:
 
     def begin(self) -> Transaction:
         """Begins a turn of the machine."""
+        self.space.has_refused = False
         tx = EagerDeletes(self.store) if self.deletes_early else self.store.begin()
         self.mark()
+        if self.is_troubled:
+            self.note_before()
         return tx
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether any turn may fail."""
+        return self.space.kind in ("loose", "map")
 
     def info(self) -> StoreInfo:
         return self.store.info()
@@ -175,7 +184,12 @@ class Disk:
 
     def rest(self, now: float) -> None:
         self.mark()
+        if not self.is_troubled:
+            self.store.rest(now)
+            return
+        before = self._rows()
         self.store.rest(now)
+        self._check(self._rows(), [before], "a rest")
 
     def point(self, *, before: bool, after: bool) -> None:
         """Ends the process here, perhaps; a start may then find what was before the turn, and what is after it."""
@@ -280,10 +294,48 @@ class DiskTransaction(MemoryTransaction):
     def undo(self) -> list[tuple[str, bytes, bytes | None]]:
         return self._undo
 
+    @property
+    def _gauge(self) -> Gauge | None:
+        return cast("DiskTables", self._store).gauge
+
+    @property
+    def is_short(self) -> bool:
+        return super().is_short or ((gauge := self._gauge) is not None and gauge.is_short)
+
+    @property
+    def is_spent(self) -> bool:
+        return super().is_spent or ((gauge := self._gauge) is not None and gauge.is_spent)
+
+    @property
+    def way_out_bytes(self) -> float:
+        return super().way_out_bytes if (gauge := self._gauge) is None else gauge.way_out_bytes
+
+    @property
+    def room_bytes(self) -> float:
+        return super().room_bytes if (gauge := self._gauge) is None else gauge.room_bytes
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        super().put(table, key, value)
+        space, used = cast("DiskTables", self._store).disk.space, self._store.used_bytes
+        if used > space.most:
+            space.most = used
+
+    def delete(self, table: str, key: bytes) -> bool:
+        is_there = super().delete(table, key)
+        space, used = cast("DiskTables", self._store).disk.space, self._store.used_bytes
+        if used < space.least:
+            space.least = used
+        return is_there
+
     def commit(self) -> None:
         tables = self._store
         assert isinstance(tables, DiskTables)
         tables.disk.point(before=True, after=False)
+        if tables.refuses_commit():
+            MemoryTransaction.abort(self)
+            tables.open_tx = None
+            tables.note_end()
+            raise StoreFullError(f"cannot commit: {tables.why_full}")
         super().commit()
         tables.note_commit()
         tables.open_tx = None
@@ -323,6 +375,22 @@ class DiskTables(MemoryStore):
     def why_full(self) -> str:
         gauge = self.gauge
         return super().why_full if gauge is None or super().is_full or not gauge.is_full else gauge.why_full
+
+    @property
+    def room_bytes(self) -> float:
+        gauge = self.gauge
+        return super().room_bytes if gauge is None else min(super().room_bytes, gauge.room_bytes)
+
+    def takes(self, count: float) -> bool:
+        gauge = self.gauge
+        if gauge is None or gauge.takes(count):
+            return True
+        gauge.look()
+        return False
+
+    def refuses_commit(self) -> bool:
+        """Returns whether the commit of the open transaction finds no room."""
+        return self.disk.space.refuses(self._used_before, self.written_bytes - self._written_before)
 
     def notice_room(self) -> None:
         if (gauge := self.gauge) is not None:
@@ -379,6 +447,8 @@ class SimulatedLog:
         disk.point(before=True, after=False)
         if self._is_anothers:
             self.flush_now()
+        if disk.space.refuses_record():
+            raise StoreFullError("the simulated journal finds no room")
         if self._unflushed is not None:
             raise Violation("a record was written while the one before it was not flushed")
         self.data[self.used : self.used + len(record)] = record

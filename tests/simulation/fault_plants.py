@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
 import pytest
 
 from tests.simulation.disk import DiskTransaction
-from zq.core import clocks
+from zq.core import clocks, upkeep
 from zq.core.state.books import Books
 from zq.core.state.step import EndedMembers, Step
+from zq.core.storage import STORE_FULL
 from zq.core.tasks import follow_up, groups
 from zq.core.tasks.groups import FAILED, GroupRow
+from zq.errors import StoreFullError
+from zq.server.loop import Server
 from zq.store import gauge
 from zq.store.gauge import Gauge
+from zq.store.journaled import JournaledStore
+from zq.store.memory import MemoryTransaction
+from zq.store.records import Change
 from zq.store.room import DiskRoom
 
 # Policies of groups.
@@ -121,6 +128,55 @@ def _spent_when_it_is_full(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gauge, "is_spent", property(lambda self: self.is_full))
 
 
+# Stores that are full.
+
+
+def _busy_without_its_reason(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Gauge, "why_full", property(lambda self: STORE_FULL))
+
+
+def _turns_lost_with_one_that_found_no_room(patch: pytest.MonkeyPatch) -> None:
+    """Takes a commit that has found no room for one that has left what came before it since the checkpoint."""
+    real = JournaledStore._commit_tables
+
+    def commit_tables(self: JournaledStore, checkpoint: Any = None) -> None:
+        with pytest.MonkeyPatch.context() as later:
+            later.setattr(self, "_redo_somehow", lambda log: None)
+            real(self, checkpoint)
+
+    patch.setattr(JournaledStore, "_commit_tables", commit_tables)
+
+
+def _answered_without_room(patch: pytest.MonkeyPatch) -> None:
+    real = JournaledStore.commit_turn
+
+    def commit_turn(self: JournaledStore, changes: list[Change], rows: int, begun_bytes: int, *, is_full: bool) -> None:
+        with suppress(StoreFullError):
+            real(self, changes, rows, begun_bytes, is_full=is_full)
+
+    patch.setattr(JournaledStore, "commit_turn", commit_turn)
+
+
+def _put_off_for_good(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(upkeep.Upkeep, "_resume", lambda self, step: None)
+    patch.setattr(upkeep, "PUT_OFF_MIN", 1e4)
+
+
+def _ends_where_it_waits_for_room(patch: pytest.MonkeyPatch) -> None:
+    real = Server._read_books
+
+    def read_books(self: Any, before: Any = None) -> None:
+        serving, self._is_serving = self._is_serving, False
+        real(self, before)
+        self._is_serving = serving
+
+    patch.setattr(Server, "_read_books", read_books)
+
+
+def _completions_refused_before_they_must(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemoryTransaction, "is_spent", property(lambda self: self.is_short))
+
+
 FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "group of any that joins all that came": _any_joins_all_that_came,
     "group of any that waits for all": _any_waits_for_all,
@@ -137,4 +193,10 @@ FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "nothing held back of the disk": _nothing_held_back,
     "new tasks taken into what is held back": _accepted_into_what_is_held_back,
     "completions refused on a full disk": _spent_when_it_is_full,
+    "busy without its reason": _busy_without_its_reason,
+    "turns lost with one that found no room": _turns_lost_with_one_that_found_no_room,
+    "answered although the commit found no room": _answered_without_room,
+    "upkeep put off for good": _put_off_for_good,
+    "end of a process that should wait for room": _ends_where_it_waits_for_room,
+    "completions refused while there is room for them": _completions_refused_before_they_must,
 }

@@ -31,6 +31,7 @@ from tests.simulation.recounted import check_recount
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
+from tests.simulation.shell import Came, ProgramFaultError, Shell
 from tests.simulation.steered import HELM, Steered
 from tests.simulation.stranger import Stranger, check_names, fenced, live_names
 from tests.simulation.timelines import check_traces
@@ -50,13 +51,14 @@ from zq.core.storage import Store
 from zq.core.tables import GROUPS, SCHEDULES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
+from zq.core.upkeep import Cramp
+from zq.errors import StoreCorruptError, StoreFullError
 from zq.task import task_id
 from zq.wire.messages import (
     Assign,
     Assignment,
     Beat,
     Done,
-    Error,
     Goodbye,
     Heartbeat,
     Hello,
@@ -76,15 +78,11 @@ FULL_CHECK_EVERY = 8
 """Turns between two checks of the whole store against the books; grants and counts are checked in each."""
 
 
-class ProgramFaultError(LookupError):
-    """A mistake of this program, in the midst of a turn."""
-
-
 class Cook(Machine):
     """The coordinator as it is, which shows the kitchen each step at its end, before the commit."""
 
-    def __init__(self, kitchen: Kitchen) -> None:
-        super().__init__(kitchen.options, kitchen.world.clocks(), kitchen.disk)
+    def __init__(self, kitchen: Kitchen, cramp: Cramp | None) -> None:
+        super().__init__(kitchen.options, kitchen.world.clocks(), kitchen.disk, cramp=cramp)
         self._kitchen = kitchen
 
     def _tick(self, step: Step) -> None:
@@ -103,14 +101,14 @@ class Kitchen:
             suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6, keep_seconds_min=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
-        self.inbox: list[tuple[Connection, Any]] = []
+        self.inbox: list[Came] = []
         self.machine: Cook | None = None
-        self.step: Step  # the last one
-        self.received: list[tuple[Connection, Any]] = []  # in it
+        self.last: Step  # of the machine
+        self.received: list[Came] = []  # in it
         self.workers_before: dict[str, Holder] = {}
         self.leases_before = 0  # the number of the last one
         self.turns = 0
-        self.before_step: tuple[dict[tuple[str, str], list[str]], dict[str, None]]  # lines and stored batches
+        self.before_step: tuple[dict[tuple[str, str], list[str]], dict[str, None]] | None  # lines and stored batches
         self.is_at_commit = False  # whether the step is whole, and being committed
         self.is_in_doubt = False  # whether the last step has happened
         self.doubted: list[Any] = []  # what was received in it, and nobody has looked what became of it
@@ -132,6 +130,7 @@ class Kitchen:
         self.undelivered: list[int] = []
         self.peers: dict[str, bytes] = {}  # by worker, its last connection
         self.turned_at = 0.0
+        self.shell = Shell(self)
         world.deliver_to_coordinator = self.deliver
         self.boot()
 
@@ -142,11 +141,15 @@ class Kitchen:
     def boot(self) -> None:
         """Starts the process on what the disk has."""
         self.inbox.clear()
+        self.unreachable = []
         try:
             self.disk.open()
             self.dispel_doubt()
-            self.read_books()
+            self.shell.open_books()
         except (Crash, FlushError):
+            self.crash()
+        except StoreFullError:  # its process ends with these words, and is started again
+            self.world.note("no room to start")
             self.crash()
 
     def dispel_doubt(self) -> None:
@@ -155,20 +158,31 @@ class Kitchen:
             return
         self.is_in_doubt = False
         if self.disk.has_lost_turn:
-            self.ledger.lines, self.ledger.stored = self.before_step
+            self.take_step_back()
         else:
             self.doubted = [message for _, message in self.received]
-            self.shares.note_accepted(self.step.outbox)
+            self.shares.note_accepted(self.last.outbox)
 
-    def read_books(self) -> None:
-        self.machine = Cook(self)
+    def take_step_back(self) -> None:
+        """Forgets what was noted of a step that has never happened."""
+        if self.before_step is not None:
+            self.ledger.lines, self.ledger.stored = self.before_step
+            self.before_step = None
+
+    def make_machine(self, cramp: Cramp | None) -> Cook:
+        """Reads the books, as the shell does at a start and after a turn that has failed."""
+        self.disk.is_read = True
+        try:
+            self.machine = Cook(self, cramp)
+        finally:
+            self.disk.is_read = False
         self.disk.mark()
         self.measured.watch(self.machine.books)
         self.booted_at = self.turned_at = self.world.now
-        self.unreachable = []
         self.eye = Eye()
         self.glutton = Glutton(self.disk.tables)
         self.steered = Steered(self.world)
+        return self.machine
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
@@ -180,10 +194,11 @@ class Kitchen:
 
     def deliver(self, connection: Connection, message: Any) -> None:
         if self.machine is not None:
-            self.inbox.append((connection, message))
+            self.inbox.append(Came(connection, message))
 
     def turn(self) -> None:
         """One turn of the shell's loop."""
+        self.disk.space.act()
         machine = self.machine
         if machine is None or self.world.strikes("stall"):
             return
@@ -191,50 +206,69 @@ class Kitchen:
             self.stop()
             return
         self.turns += 1
-        self.disk.space.act()
         self.received, self.inbox = self.inbox, []
         self.answer_beats(machine)
-        self.workers_before = dict(machine.books.workers)
-        self.leases_before = machine.books.lease_number
-        self.undelivered = self.find_undelivered(machine.books)
-        named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
-        self.is_at_commit = False
         try:
-            outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
-            self.turned_at, self.unreachable = self.world.now, []
-            check_names(machine.books, named, fenced_before)
-            received = [*self.doubted, *(message for _, message in self.received)]
-            self.doubted = []
-            self.limits.check(machine.books, self.step, received)
-            self.shares.check(machine.books, self.step, received)
-            self.disk.mark()
-            self.may_crash()
-        except (Crash, FlushError):
+            self.shell.turn(self.received)
+        except (Crash, FlushError, ProgramFaultError):  # the last, when not even a refusal could be said
             self.is_in_doubt = (
                 self.is_at_commit and self.disk.is_in_doubt
             )  # else it was in that of what is brought back
             self.crash()
             return
-        except ProgramFaultError:
-            self.recover()
-            return
-        if not self.acknowledges_early:
-            self.send(outbox)
         if self.disk.space.is_calm:
             self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
         self.rest()
 
-    def recover(self) -> None:
-        """Goes on after a turn that has failed, as the shell does: with books that are read again."""
-        self.world.note("fault")
-        self.disk.check_aborted()
-        self.inbox = self.received + self.inbox
+    def step(self, received: list[Came], *, is_alone: bool) -> None:
+        """Lets the machine take a turn, checks it, and sends what it hands out.
+
+        Raises: as the machine does; nothing of the turn is left then.
+        """
+        machine = self.machine
+        assert machine is not None
+        self.received = received
+        self.workers_before = dict(machine.books.workers)
+        self.leases_before = machine.books.lease_number
+        self.undelivered = self.find_undelivered(machine.books)
+        named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
+        self.is_at_commit, self.before_step = False, None
         try:
-            self.read_books()
+            outbox = self.take_turn(machine, is_alone=is_alone)
         except (Crash, FlushError):
-            self.crash()
+            if not self.is_at_commit:
+                self.take_step_back()
+            raise
+        except (ProgramFaultError, StoreFullError, StoreCorruptError) as error:
+            self.world.note("fault" if isinstance(error, ProgramFaultError) else f"turn with {type(error).__name__}")
+            self.take_step_back()
+            self.disk.check_aborted()
+            raise
+        self.turned_at, self.unreachable = self.world.now, []
+        check_names(machine.books, named, fenced_before)
+        messages = [*self.doubted, *(message for _, message in self.received)]
+        self.doubted = []
+        self.limits.check(machine.books, self.last, messages)
+        self.shares.check(machine.books, self.last, messages)
+        self.disk.mark()
+        self.may_crash()
+        if not self.acknowledges_early:
+            self.send(outbox)
+
+    def take_turn(self, machine: Cook, *, is_alone: bool) -> list[tuple[bytes, Any]]:
+        self.disk.is_read = True
+        try:
+            return machine.turn(self.world.clocks(), self.messages(machine.books, is_alone=is_alone), self.unreachable)
+        finally:
+            self.disk.is_read = False
+            if self.disk.space.has_refused:  # a commit, which has left nothing
+                self.is_at_commit = False
+
+    def note_unfit(self, message: Any) -> None:
+        """Checks what somebody is told whose message did not fit the store."""
+        self.disk.space.check_unfit(message.text)
 
     def rest(self) -> None:
         """Lets the store do what nobody waits for."""
@@ -281,13 +315,14 @@ class Kitchen:
         if self.world.strikes("crash"):
             raise Crash
 
-    def messages(self, books: Books) -> Iterator[tuple[bytes, Any]]:
+    def messages(self, books: Books, *, is_alone: bool) -> Iterator[tuple[bytes, Any]]:
         """Yields what the machine receives in a turn; it may crash after each."""
         self.handled = []
         self.disk.space.begin_turn(is_full=self.disk.tables.is_full)
-        yield from self.eye.look(books)
-        yield from self.glutton.say()
-        yield from self.steered.say(books)
+        if not is_alone:
+            yield from self.eye.look(books)
+            yield from self.glutton.say()
+            yield from self.steered.say(books)
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
@@ -299,15 +334,13 @@ class Kitchen:
     def look_at(self, step: Step) -> None:
         """Checks a step that is about to be committed, and lets it crash."""
         assert self.machine is not None
+        self.disk.is_read = False  # not by the coordinator
         books = self.machine.books
-        self.step = step
+        self.last = step
         self.disk.space.check(is_full=self.disk.tables.is_full)
-        for _, message in step.outbox:
-            if isinstance(message, Error):
-                self.disk.space.check_reason(message.text)
-            elif isinstance(message, Receipt):
-                for refused in message.refused:
-                    self.disk.space.check_reason(refused.reason)
+        self.disk.space.check_refusals(step.outbox, self.received)
+        if self.disk.space.was_spent:
+            self.note_forgotten(step)
         self.eye.check(books, step)
         self.steered.check(books, step)
         self.ticked_wall = step.wall
@@ -331,11 +364,19 @@ class Kitchen:
                 self.disk.note_before()
                 raise ProgramFaultError("a mistake of this program, when its turn is all but over")
         except (Crash, ProgramFaultError):
-            self.ledger.lines, self.ledger.stored = self.before_step
+            self.take_step_back()
             raise
-        self.is_at_commit = True
+        self.is_at_commit = self.disk.is_read = True
 
-    def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
+    def note_forgotten(self, step: Step) -> None:
+        """Notes what ended in a step that had no room to say so."""
+        ledger = self.ledger
+        for entry in ledger.entries.values():
+            is_stored = entry.is_accepted or entry.id.partition("#")[0] in ledger.stored
+            if is_stored and entry.outcome is None and self.state_of(step, entry.id) == "unknown":
+                ledger.forgotten.add(entry.id)
+
+    def note_order(self, step: Step, inbox: list[Came]) -> None:
         """Checks that what was leased in this step is next in the line of its key."""
         assert self.machine is not None
         books = self.machine.books
@@ -394,6 +435,8 @@ class Kitchen:
     def is_gone(self, step: Step, queue: str, id: str) -> bool:
         """Whether a task has ended, or was moved to another queue."""
         assert self.machine is not None
+        if id in self.ledger.forgotten:
+            return True
         row = answer(self.machine.books, step, "task", {"id": id})
         return row["state"] not in ("waiting", "scheduled", "leased", "unknown") or row.get("queue", queue) != queue
 
@@ -427,7 +470,7 @@ class Kitchen:
                 raise Violation(f"a schedule that catches up {row.catch_up} fired {row.fired - before} times at once")
             self.fired[id] = row.fired
 
-    def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
+    def check_deaths(self, before: dict[str, Holder], inbox: list[Came]) -> None:
         """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
         assert self.machine is not None
         left = {message.name for _, message in inbox if isinstance(message, Hello | Goodbye)}
@@ -454,13 +497,13 @@ class Kitchen:
         if self.machine is not None:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
-            self.lives.check(self.machine.books, tx)
+            self.lives.check(self.machine.books, tx, self.ledger.forgotten | self.ledger.hurt)
             check_fates(self.machine.books, tx)
             self.measured.check(tx)
             check_unique(self.machine.books, tx)
             if self.disk.space.is_calm:
                 check_schedules(self.machine.books, tx, self.ticked_wall)
-            check_expiry(self.machine.books, tx, self.ticked_wall)
+                check_expiry(self.machine.books, tx, self.ticked_wall)
             check_clock(self.machine.books, tx, self.ticked_wall)
             check_set_back(self.machine.books, tx, self.ticked_wall)
             if self.turns % (8 * FULL_CHECK_EVERY) == 0:
@@ -488,7 +531,8 @@ class Kitchen:
         """Checks, when everything is drained, what can be seen of each task."""
         assert self.machine is not None
         tx = self.store.begin()
-        check_traces(self.machine.books, tx, self.world.clocks(), self.ledger)
+        is_whole = not self.disk.space.was_ever_short  # in which history is not written
+        check_traces(self.machine.books, tx, self.world.clocks(), self.ledger, is_whole=is_whole)
         tx.abort()
 
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:

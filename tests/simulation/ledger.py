@@ -41,6 +41,8 @@ class Ledger:
         self.lines: dict[tuple[str, str], list[str]] = {}
         self.joined: dict[str, bytes] = {}  # by group: the results that somebody was told or handed
         self.moved: set[str] = set()  # members in whose place something was forwarded, if that was accepted
+        self.forgotten: set[str] = set()  # what has ended, and not as done, when there was no room to keep that
+        self.hurt: set[str] = set()  # of which something was damaged on the disk
         self.stored: dict[str, None] = {}  # batches that have been accepted: the next receipt only repeats the first
 
     def attempt(self, id: str, order: str) -> None:
@@ -130,6 +132,12 @@ class Ledger:
         entry = self.entries[id]
         if outcome == "unknown" and not entry.is_accepted:
             return
+        if outcome == "unknown" and id in self.forgotten:
+            entry.outcome = entry.outcome or "forgotten"
+            return
+        if id in self.hurt and outcome == "dead":  # which it is told to be, whatever it was before
+            entry.outcome = outcome
+            return
         if self.has_replays and "dead" in (entry.outcome, outcome):
             entry.outcome = outcome if entry.outcome in (None, "dead") else entry.outcome
             return
@@ -150,6 +158,8 @@ class Ledger:
             if (
                 entry.wants_notice
                 and entry.is_accepted
+                and entry.id not in self.forgotten
+                and entry.id not in self.hurt
                 and (entry.outcome in ("dead", "expired")) != (entry.id in self.notices)
             ):
                 raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")

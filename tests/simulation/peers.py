@@ -389,23 +389,33 @@ class Customer:
                     self.note_published(asked[0], message)
             case Error(request=None):
                 pass
-            case Error(request, "busy") if request in self.unanswered and self.is_binding(request):
+            case Error(request, "busy") if request in self.unanswered and self.is_due(request):
                 pass  # it is said again
             case Cancelled():
                 pass
             case _:
                 self.unanswered.pop(message.request, None)
 
-    def is_binding(self, request: int) -> bool:
-        asked = self.unanswered[request][0]
-        return isinstance(asked, Command) and asked.verb == "bind"
+    def is_due(self, request: int) -> bool:
+        """Whether something must come through, however often it is refused: others wait for it."""
+        match self.unanswered[request][0]:
+            case Command(verb=verb):
+                return verb == "bind"
+            case Submit(batches=batches):
+                return batches[0].options.group is not None
+            case Cancel() | Settle() | Release():
+                return True
+        return False
 
     def note_receipt(self, message: Receipt) -> None:
         asked = self.unanswered.pop(message.request, None)
         if asked is None:
             return
         if isinstance(asked[0], Open):
-            self.note_opened(asked[0].group, message)
+            if message.refused and not self.is_sure(message.request):  # whether it is open is to be heard
+                self.unanswered[message.request] = asked
+            else:
+                self.note_opened(asked[0].group, message)
             return
         sizes = {batch.id: len(batch.ends) >> 2 for batch in asked[0].batches}
         for accepted in message.accepted:
@@ -431,7 +441,7 @@ class Customer:
             self.world.after(1.0, lambda: self.ask(asked._replace(request=self.number())))
 
     def note_opened(self, group: Group, message: Receipt) -> None:
-        for _ in message.refused if self.is_sure(message.request) else ():
+        for _ in message.refused:
             self.ledger.refuse(group.id)
         for _ in message.accepted:
             self.ledger.accept(group.id)

@@ -52,6 +52,8 @@ class PolicyCheck:
         """Returns how members have ended, each with its state; not those in whose place something was forwarded."""
         moved = self._ledger.moved
         found = [(id, self._state_of(step, id)) for id in self._members.get(row.id, ())]
+        forgotten = self._ledger.forgotten
+        found = [(id, "cancelled" if state == "unknown" and id in forgotten else state) for id, state in found]
         return [(id, state) for id, state in found if state in ENDS and not (state == "done" and id in moved)]
 
     def _check_open(self, step: Step, row: GroupRow) -> None:
@@ -69,7 +71,8 @@ class PolicyCheck:
         if row.policy == "all":
             is_right = (row.state == DONE) == (len(done) == len(ends)) or (row.state != DONE and row.id in self._around)
         elif row.policy == "any":
-            is_right = (row.state == DONE) == bool(done)
+            may_be = done or any(id in self._ledger.moved for id in known)  # or was not, as its report was lost
+            is_right = bool(may_be) if row.state == DONE else not done
         else:
             is_right = row.state == DONE
         if not is_right:

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from tests.simulation.ledger import Ledger, Violation
+from zq.core.storage import STORE_FULL
 from zq.task import task_id
 from zq.wire.messages import Command, Publish, Published
 
@@ -71,7 +72,9 @@ class Publications:
         if answer.refused is not None:
             if message.id in self.answered:
                 raise Violation(f"{message.id} was published, and refused when it came again")
-            if answer.refused.code == "busy" and "the disk of" in answer.refused.reason:
+            if answer.refused.code == "busy" and any(
+                text in answer.refused.reason for text in ("the disk of", STORE_FULL)
+            ):
                 return {}
             if answer.refused.code != ("busy" if queues else "unroutable"):
                 raise Violation(f"{message.id} for {queues} was refused: {answer.refused.reason}")

@@ -2,10 +2,7 @@
 does.
 """
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from tests.simulation.kitchen import run
 from tests.simulation.ledger import Violation
 from tests.simulation.lives import WAYS, counted_moves
 from tests.simulation.plants import PLANTS, planted
+from tests.simulation.twice import differing_seeds
 
 README = Path(__file__).parent.parent.parent / "README.md"
 SEEDS = 2000
@@ -110,20 +108,7 @@ def test_the_readme_says_how_many_faults_are_planted() -> None:
 
 
 def test_same_seed_replays_exactly_under_two_hash_seeds() -> None:
-    program = "from tests.simulation.kitchen import run\nfor seed in range(30): print(run(seed))"
-    traces = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    ]
-
-    assert traces[0] == traces[1]
-    assert traces[0].count("Report(") == 30
+    assert differing_seeds(0, 30) == []
 
 
 def test_failing_seed_is_named_so_that_it_can_be_replayed() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.client.fake_coordinator import FakeCoordinator, wait_until
+from tests.client.fake_coordinator import FakeCoordinator, hush, wait_until
 from tests.client.test_dropped import descriptors, run_script
 from zq.client.async_client import AsyncClient
 from zq.errors import ClosedError
@@ -75,11 +75,14 @@ def test_what_is_asked_in_one_turn_of_the_loop_leaves_in_one_message(coordinator
     run(coordinator, body)
 
 
-def test_an_answer_that_a_send_has_hidden_is_found(coordinator: FakeCoordinator) -> None:
+def test_an_answer_that_a_send_has_hidden_is_found(
+    coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coordinator.handler = lambda message: [] if isinstance(message, Query) else None
 
     async def body(client: AsyncClient) -> None:
         link = link_of(client)
+        await hush(client, monkeypatch)
         first = asyncio.create_task(client.query("first"))
         await wait_for(lambda: coordinator.of_kind(Query))
         coordinator.is_deaf = True  # no other frame comes, to which the descriptor would speak again
@@ -122,11 +125,13 @@ def test_all_of_a_burst_is_taken_and_others_have_their_turn_meanwhile(
     assert turns >= count / PIECE_FRAMES
 
 
-def test_an_answer_that_came_while_the_loop_was_held_counts_before_the_deadline(coordinator: FakeCoordinator) -> None:
+def test_an_answer_that_came_while_the_loop_was_held_counts_before_the_deadline(
+    coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coordinator.handler = lambda message: [] if isinstance(message, Query) else None
 
     async def body(client: AsyncClient) -> None:
-        await client.ping()
+        await hush(client, monkeypatch)
         client._calls.timeout = 2.0
         call = asyncio.create_task(client.query("status"))
         while not coordinator.of_kind(Query):

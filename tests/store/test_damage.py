@@ -184,6 +184,12 @@ def test_a_broken_page_costs_its_own_rows(
     assert rows_of(store) == ROWS
     assert not (path / "data.damaged-2").exists()
     store.close()
+    for number in (2, 3, 10):
+        (path / f"data.damaged-{number}").touch()
+    break_leaf(path, random.Random(seed))
+    open_store(path, NAMES, options).close()
+    assert {one.name for one in path.glob("data.damaged-*")} == {f"data.damaged-{number}" for number in (3, 10, 11)}
+    assert "data.damaged-2 is removed: of damaged files, the last 3 are kept" in caplog.text
 
 
 @pytest.mark.usefixtures("unlooked")

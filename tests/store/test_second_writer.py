@@ -29,6 +29,41 @@ import os
 os._exit(0)
 """
 
+CLOSER = """
+import os, sys
+from zq.errors import StoreError
+from zq.store import LmdbOptions, open_store
+path, name, count, other = sys.argv[1:]
+store = open_store(path, ("left", "right"), LmdbOptions(map_bytes=64 << 20, journal=name == "journal"))
+
+def put(key):
+    tx = store.begin(); tx.put("left", key, b"v"); tx.commit()
+
+put(b"first")
+numbers = []
+for number in map(int, os.listdir("/proc/self/fd")):
+    try:
+        if os.readlink(f"/proc/self/fd/{number}") == os.path.join(os.path.realpath(path), name):
+            numbers.append(number)
+    except OSError:
+        pass
+assert len(numbers) >= int(count), numbers
+for number in numbers:
+    os.close(number)
+    if other:
+        taken = os.open(other, os.O_RDWR)
+        os.dup2(taken, number)
+try:
+    put(b"second")
+except StoreError as error:
+    assert "closed by something else" in str(error), error
+else:
+    assert name == "lock", "what nobody could read was written"
+store.close()
+if other:
+    assert os.fstat(taken).st_size == os.fstat(number).st_size, "what has the number was closed"
+"""
+
 
 @pytest.fixture(params=["journal", "off"])
 def mode(request: pytest.FixtureRequest) -> str:
@@ -103,6 +138,42 @@ def test_a_file_that_is_cut_off_while_it_is_open_is_told_in_words(
     with pytest.raises(StoreError, match=r"data\.mdb was cut off, from \d+ bytes to 12288"):
         tx = store.begin()
         list(tx.scan("left"))
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_a_journal_that_is_cut_off_while_it_is_open_is_told_before_the_next_answer(tmp_path: Path, size: int) -> None:
+    store = open_store(tmp_path / "s.zq", TABLES, LmdbOptions(map_bytes=64 << 20))
+    put(store, b"first")
+    os.truncate(tmp_path / "s.zq" / "journal", size)
+
+    with pytest.raises(StoreError, match=rf"journal has {size} bytes in the place of \d+\. .*put it back"):
+        put(store, b"second")
+
+
+def test_a_file_of_readers_that_is_cut_off_is_told_in_words(
+    tmp_path: Path, options: LmdbOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zq.store.lmdb.PLACE_AGE_MAX", 0.0)
+    store = open_store(tmp_path / "s.zq", TABLES, options)
+    put(store, b"first")
+    os.truncate(tmp_path / "s.zq" / "lock.mdb", 0)
+
+    with pytest.raises(StoreError, match=r"lock\.mdb was cut off, from \d+ bytes to 0"):
+        put(store, b"second")
+    store.close()
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+@pytest.mark.parametrize(("name", "count"), [("journal", 1), ("data.mdb", 3), ("lock.mdb", 1), ("lock", 1)])
+def test_what_something_else_has_closed_is_told_and_the_file_that_has_its_number_left_alone(
+    tmp_path: Path, name: str, count: int, is_taken: bool
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"x" * (16 << 20))
+    arguments = [sys.executable, "-c", CLOSER, str(tmp_path / "s.zq"), name, str(count), str(other) if is_taken else ""]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert other.read_bytes() == b"x" * (16 << 20)
 
 
 def test_a_data_file_that_was_there_is_not_replaced_by_a_new_one(tmp_path: Path, options: LmdbOptions) -> None:

@@ -11,6 +11,7 @@ from zq.care.findings import Finding, Weight
 from zq.core import tables
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.recounted import STRAYS
 from zq.core.remains import ask_recount
 from zq.core.state.leases import LeaseRecord
 from zq.core.state.queue import QueueRecord
@@ -25,18 +26,6 @@ REPAIR = "zq doctor DIR --repair, while no coordinator runs"
 
 COUNTS = ("waiting", "leased", "scheduled", "parked", "lines", "dead", "bytes")
 """Of a queue's record: what is counted."""
-
-STRAYS = {
-    tables.PROGRESS: "says which tasks of a batch have ended, and the batch is not there",
-    tables.RESULTS: "is a result, and its task is not there",
-    tables.EXPIRY: "says when a task expires that is not there",
-    tables.UNIQUE: "keeps a unique key for a task that is not there",
-    tables.LINES: "keeps the turn of an ordered key for a batch that is not there",
-    tables.MEMBERS: "is of a member of a group that is not there",
-    tables.ROSTER: "names a member of a group that is not there",
-    tables.SCHEDULES: "says when a schedule is due, and that is not so",
-}
-"""By table: what a row is that would be deleted."""
 
 OWN = (tables.META, tables.DAMAGED)
 """Tables that a start and a recount write in any case."""

@@ -13,6 +13,7 @@ from zq.care.counting import SHOWN_MAX, find_miscounts
 from zq.care.findings import Finding, Weight
 from zq.care.set_aside import all_set_aside
 from zq.care.surroundings import look_around
+from zq.core.recounted import all_changes, notes_of
 from zq.core.tables import DAMAGED, SCHEMA, TABLES
 from zq.errors import StoreError
 from zq.store.copying import is_in_use
@@ -76,6 +77,8 @@ def _counts(rows: LmdbRows, records: list[RedoRecord], where: str) -> Iterator[F
         yield Finding(
             weight, f"table {DAMAGED}", str(one), "" if one.damage.is_mended else "a backup may have it whole"
         )
+    for text in notes_of(all_changes(rows)):
+        yield Finding(Weight.NOTE, where, f"of what was counted anew since it was made, {text}")
     draft = DraftTransaction(rows)
     for record in records:
         apply(record, draft)

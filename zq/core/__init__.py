@@ -2,6 +2,6 @@
 
 May import: task, wire, errors. Inside, each floor may import those below it: the ground (`options`, `peer_limits`,
 `accounts`, `storage`, `sums`, `tables`, `counters`, `arguments`, `pages`, `bindings`, `ring` and `unhurried`, which
-know nothing of the rest), then `state`, `tasks`, `admin` and `clocks`, `insight`, `rights` and `remains`, and the roof
-on top: `coordinator`, `opening`, `recount` and `upkeep`.
+know nothing of the rest), then `state` and `recounted`, `tasks`, `admin` and `clocks`, `insight`, `rights` and
+`remains`, and the roof on top: `coordinator`, `opening`, `recount` and `upkeep`.
 """

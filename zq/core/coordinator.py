@@ -130,7 +130,7 @@ class Machine:
             raise
         tx.commit()
         self.recounted = recount.notes  # what was found when something had been set aside, in words
-        self.damaged = recount.remains.damaged  # rows and parts of tables that were ever set aside
+        self.damaged, self.righted = recount.remains.damaged, recount.remains.righted  # rows, in all lives
         self.books.calendar = calendar
         self.cramp = cramp or Cramp()
         if guard is not None:

@@ -13,11 +13,12 @@ Only this module writes what others own, and only here: nothing else goes on mea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from zq.core import tables
 from zq.core.counters import EPOCH_SHIFT, CountersRecord
-from zq.core.remains import Remains, drop_of_groups, has_hurt, read_row
+from zq.core.recounted import CountedWrites, add_changes, notes_of
+from zq.core.remains import Remains, drop_of_groups, nameless, read_row, task_key_of
 from zq.core.state.batch import StoredBatch, mask_of, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
@@ -28,7 +29,6 @@ from zq.core.storage import Damage, Transaction
 from zq.core.sums import SUM_BYTES
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks import follow_up, groups, key_turns
-from zq.wire.policies import DEFAULT_POLICIES, policies_record
 from zq.wire.unique import Unique
 
 TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
@@ -46,9 +46,10 @@ class Recount:
     """One recount, in a transaction. `notes` says in words what it has found."""
 
     def __init__(self, tx: Transaction, wall: float) -> None:
-        self.tx = tx
+        self._writes = CountedWrites(tx)
+        self.tx: Transaction = cast("Transaction", self._writes)
         self.notes: list[str] = []
-        self.remains = Remains(tx, self.notes)
+        self.remains = Remains(self.tx, self.notes)
         self._wall = wall
         self._gone: set[str] = set()  # tables of which something was set aside since the last recount
         self._queues: dict[int, Queue] = {}  # those that rows name, to read them by
@@ -59,6 +60,7 @@ class Recount:
         self._owners: set[bytes] = set()  # task keys under which there may be results
         self._ordered: dict[bytes, bytes] = {}  # by line: task key of the ordered batch that is out
         self._unique: dict[bytes, bytes] = {}  # rows of table `unique` that there are to be
+        self._strange_leases: list[bytes] = []  # rows of those whose batch is not there
         self._sequence = 0
         self._finished: list[tuple[str, bytes, bool]] = []  # what ends here: id, task key, whether it has results
 
@@ -78,6 +80,7 @@ class Recount:
                 return False
             self.notes.append("the row of counters is gone, and nobody knows why")
         self.remains.find_owners()
+        self.remains.find_strange_results()
         self._set_hurt_aside()
         self._count_tasks()
         self._count_queues()
@@ -87,6 +90,9 @@ class Recount:
         self._drop_strays()
         self._mend_schedules()
         self._save_counters(every=tables.FINISHED in gone)
+        if changes := self._writes.changes():
+            self.notes += notes_of(changes)
+            self.remains.righted = add_changes(tx, changes)
         tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
         return True
 
@@ -102,6 +108,9 @@ class Recount:
             for key, value in self.tx.scan(tables.PENDING, damage.key[:TASK_KEY_BYTES], damage.stop):
                 if self._batch(tables.PENDING, key, key, value).has_results:
                     hurt[key] = None
+        for key, value in self.tx.scan(tables.PROGRESS):
+            if tables.unpack(value)[3] and self.remains.has_lost_results(key, 0):
+                hurt[key] = None
         for damage in self.remains.of(tables.PROGRESS):
             hurt |= dict.fromkeys(self._doubtful(damage) if damage.is_part else (damage.key,))
         for key in hurt:
@@ -203,6 +212,8 @@ class Recount:
         for key, value in self.tx.scan(tables.LEASES):
             lease = read_row(tables.LEASES, key, lambda value=value: LeaseRecord(*tables.unpack(value)))  # type: ignore[misc]
             found[lease.key] = found.get(lease.key, 0) | mask_of(lease.mask)
+            if self.tx.get(tables.PENDING, lease.key) is None:
+                self._strange_leases.append(key)
         return found
 
     def _count_queues(self) -> None:
@@ -214,7 +225,7 @@ class Recount:
         for number in {*records, *self._counts}:
             value = records.get(number)
             if value is None:
-                record = _nameless(number)
+                record = nameless(number)
                 self.notes.append(f"a queue whose record is gone is called {record.name} from now on")
             else:
                 key = tables.queue_key(number)
@@ -274,7 +285,6 @@ class Recount:
 
     def _mend_index(self) -> None:
         """Has the index name what is there; what it names that is not there has ended."""
-        lost = self.remains.of(tables.RESULTS)
         ended: list[tuple[bytes, tuple[Any, ...]]] = []
         seen: set[bytes] = set()
         for key, value in self.tx.scan(tables.INDEX):
@@ -285,8 +295,8 @@ class Recount:
                 if value == self._places[key] or tables.pack(record) == self._places[key]:
                     seen.add(key)
             elif record[0] != AT_ENDED:
-                ended.append((key, self._damaged_end(key, _task_key_of(*record), DAMAGED_RECORD)))
-            elif record[8] and any(has_hurt(one, record[2]) for one in lost):
+                ended.append((key, self._damaged_end(key, task_key_of(*record), DAMAGED_RECORD)))
+            elif record[8] and self.remains.has_lost_results(record[2], record[7]):
                 end = End(*record)
                 ended.append((key, tuple(end._replace(outcome="dead", reason=DAMAGED_RESULT, has_results=False))))
         for damage in self.remains.of(tables.INDEX):
@@ -317,7 +327,9 @@ class Recount:
                 self.tx.put(tables.UNIQUE, key, id)
 
     def _drop_strays(self) -> None:
-        """Deletes results of no task, times of what is not there, and what is kept of groups that are not."""
+        """Deletes results and leases of no task, and what is kept of tasks and groups that are not there."""
+        for key in self._strange_leases:
+            self.tx.delete(tables.LEASES, key)
         for key in [key for key, _ in self.tx.scan(tables.RESULTS) if key[:-2] not in self._owners]:
             self.tx.delete(tables.RESULTS, key)
         for key in [key for key, _ in self.tx.scan(tables.EXPIRY) if key[8:] not in self._places]:
@@ -434,15 +446,3 @@ class Recount:
 
 def _has_rows(tx: Transaction, table: str) -> bool:
     return next(iter(tx.scan(table)), None) is not None
-
-
-def _task_key_of(where: int, key: bytes) -> bytes:
-    """Returns the task key of what was at a place, or of its queue."""
-    if where == AT_PARKED:
-        return tables.task_key(int.from_bytes(key[:4], "big"), 0, 0)
-    return key[8:] if where == AT_SCHEDULED else key
-
-
-def _nameless(number: int) -> QueueRecord:
-    zeros = (0,) * (len(QueueRecord._fields) - 3)
-    return QueueRecord(f"recovered-{number}", policies_record(DEFAULT_POLICIES), (0,) * PRIORITIES, *zeros)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from zq.core import tables
+from zq.core.recounted import all_changes, total_of
+from zq.core.state.queue import PRIORITIES, QueueRecord
 from zq.core.storage import Damage, Transaction
 from zq.core.sums import SUM_BYTES, is_whole, salt_of
-from zq.core.tables import AT_ENDED
+from zq.core.tables import AT_ENDED, AT_PARKED, AT_SCHEDULED
 from zq.errors import StoreCorruptError
 from zq.wire.limits import BATCH_TASKS_MAX
+from zq.wire.policies import DEFAULT_POLICIES, policies_record
 
 READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a record raises that is not one."""
@@ -21,6 +24,9 @@ _OF_QUEUES: Final = (
 )  # fmt: skip
 """Tables in whose keys the number of a queue is."""
 
+NEAR_BITS: Final = 8
+"""By which a key that is damaged may differ from what it was, as far as anything is made of it."""
+
 T = TypeVar("T")
 
 
@@ -30,6 +36,7 @@ class Remains:
     Attributes:
         notes: what is done about it, in words.
         damaged: how many rows and parts of tables were ever set aside, and not put right.
+        righted: how many rows recounts ever dropped, rebuilt and put right.
         sizes: by id of batches that were set aside, how many tasks they had, where their records can still be read.
     """
 
@@ -37,8 +44,10 @@ class Remains:
         self.tx = tx
         self.notes = notes
         self.damaged = 0
+        self.righted = total_of(all_changes(tx))
         self.sizes: dict[str, int] = {}
         self._damages: list[Damage] = []
+        self._strange: list[Damage] = []  # results of which it is not known whose they were
         self._numbers: dict[bytes, Damage] = {}  # by their keys
 
     def read(self, first: int | None) -> None:
@@ -91,6 +100,38 @@ class Remains:
             if tables.unpack(value)[3]:
                 for index in range(BATCH_TASKS_MAX):
                     yield tables.result_key(key, index)
+
+    def find_strange_results(self) -> None:
+        """Finds the results that are set aside under keys that cannot be theirs, or need not: another result has it, or
+        no batch. Whose they were is known no more.
+        """
+        rows = [one for one in self.of(tables.RESULTS) if not one.is_part]
+        if not rows:
+            return
+        sizes = {key: BATCH_TASKS_MAX for key, value in self.tx.scan(tables.PROGRESS) if tables.unpack(value)[3]}
+        for _, value in self.tx.scan(tables.INDEX):
+            record = tables.unpack(value)
+            if record[0] == AT_ENDED and record[8]:
+                sizes[record[2]] = record[7]
+        self._strange = [
+            one
+            for one in rows
+            if int.from_bytes(one.key[-2:], "big") >= sizes.get(one.key[:-2], 0)
+            or self.tx.get(tables.RESULTS, one.key) is not None
+        ]
+
+    def has_lost_results(self, task_key: bytes, size: int) -> bool:
+        """Returns whether results of a batch may be gone that had some: their row is, or one that may have been its."""
+        if any(has_hurt(one, task_key) for one in self.of(tables.RESULTS) if one not in self._strange):
+            return True
+        if not self._strange:
+            return False
+        start, keys = 0, list[bytes]()
+        for key, value in self.tx.scan(tables.RESULTS, *tables.result_bounds(task_key)):
+            keys += [tables.result_key(task_key, index) for index in range(start, int.from_bytes(key[-2:], "big"))]
+            start = tables.unpack(value)[0]
+        keys += [tables.result_key(task_key, index) for index in range(start, size)]
+        return not start or any(_is_near(one.key, key) for one in self._strange for key in keys)
 
     def of(self, table: str) -> list[Damage]:
         """Returns what was set aside of a table, or cannot be read of it."""
@@ -155,6 +196,12 @@ def has_hurt(lost: Damage, task_key: bytes) -> bool:
     return lost.key < last and (lost.stop is None or first < lost.stop)
 
 
+def _is_near(one: bytes, other: bytes) -> bool:
+    """Returns whether one key may have become another by what was damaged."""
+    bits = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+    return len(one) == len(other) and bits.bit_count() <= NEAR_BITS
+
+
 def ask_recount(tx: Transaction, gone: Iterable[str] = ()) -> None:
     """Has everything counted anew when the books are read next, whether or not something was set aside.
 
@@ -176,3 +223,16 @@ def drop_of_groups(tx: Transaction) -> None:
     for table in (tables.MEMBERS, tables.ROSTER):
         for key in [key for key, _ in tx.scan(table) if key.partition(b"\0")[0] not in known]:
             tx.delete(table, key)
+
+
+def task_key_of(where: int, key: bytes) -> bytes:
+    """Returns the task key of what was at a place, or of its queue."""
+    if where == AT_PARKED:
+        return tables.task_key(int.from_bytes(key[:4], "big"), 0, 0)
+    return key[8:] if where == AT_SCHEDULED else key
+
+
+def nameless(number: int) -> QueueRecord:
+    """Returns the record of a queue of which nothing is known but its number."""
+    zeros = (0,) * (len(QueueRecord._fields) - 3)
+    return QueueRecord(f"recovered-{number}", policies_record(DEFAULT_POLICIES), (0,) * PRIORITIES, *zeros)

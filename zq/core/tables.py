@@ -102,6 +102,9 @@ COUNTERS_KEY: Final = b"counters"
 
 RECOUNT_KEY: Final = b"recount"
 
+RECOUNTED_KEY: Final = b"counted"
+"""Of what recounts have changed; before all others of its table."""
+
 KEY_NUMBER_MAX: Final = (1 << 32) - 1
 """The last number of a queue or binding that a key can have."""
 

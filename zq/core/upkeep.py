@@ -99,12 +99,13 @@ class Cramp:
     what works in portions is tried with smaller ones first.
     """
 
-    __slots__ = ("level", "pauses", "put_off")
+    __slots__ = ("level", "pauses", "put_off", "was_full")
 
     def __init__(self) -> None:
         self.level = 0  # of portions: each is a tenth of the one before
         self.put_off: dict[int, float] = {}  # by number of the part: until when (monotonic)
         self.pauses: dict[int, float] = {}  # and for how long, in seconds
+        self.was_full = False  # whether the store was, in the last turn
 
     def blame(self, part: int, now: float, *, is_in_portions: bool) -> None:
         """Notes that a part did not fit."""
@@ -149,7 +150,7 @@ class Upkeep:
             self._carry_out_watched(step, times)
             return
         if cramp.pauses:
-            cramp.level = 0
+            cramp.level, cramp.was_full = 0, False
             cramp.pauses.clear()
         # In most steps no time has come, and what is in each of them is all there is to do.
         is_time = min(map(_WHEN, self._timed)) <= step.now or min(map(_WHEN, self._wall)) <= step.wall
@@ -162,9 +163,12 @@ class Upkeep:
 
     def _carry_out_watched(self, step: Step, times: tuple[float, float, float]) -> None:
         """As `carry_out`, but that what did not fit is put off, and no part takes the room of those that make some."""
-        put_off = self.cramp.put_off
+        put_off, was_full = self.cramp.put_off, self.cramp.was_full
+        self.cramp.was_full = step.tx.is_full
         if step.tx.is_full:
             self._books.deadlines.retention.bring_forward(step.wall)  # what is kept may be forgotten earlier
+        elif was_full:
+            self._resume(step)
         for at, due, deadline, clock in self._walk:
             if deadline.when > times[clock]:
                 continue
@@ -178,6 +182,13 @@ class Upkeep:
             deadline.bring_forward(due(self._books, step))
             check_room(step, room, UPKEEP_LEAVES)
         self.at = None
+
+    def _resume(self, step: Step) -> None:
+        """Has what was put off tried at once, as there is room again."""
+        for at in self.cramp.put_off:
+            deadline = self._walk[at][2]
+            deadline.bring_forward(step.wall if deadline.is_wall else step.now)
+        self.cramp.put_off.clear()
 
     def blame(self, now: float) -> bool:
         """Notes what did not fit the store; returns whether it was a part, and not a message.

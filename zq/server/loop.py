@@ -134,7 +134,7 @@ class Server:
         self._guard: MemoryGuard
         self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
-        self._is_begun = self._is_stopping = False
+        self._is_begun = self._is_serving = self._is_stopping = False
         self._unreachable: list[Peer] = []
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
@@ -173,6 +173,7 @@ class Server:
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
+        self._is_serving = True
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._opened.callback(context.destroy, linger=0)
         self._socket = context.socket(zmq.ROUTER)
@@ -403,7 +404,7 @@ class Server:
             except StoreCorruptError as error:
                 self._store.mend(error)
             except StoreFullError as error:
-                if not self.commits or self._is_stopping:
+                if not self._is_serving or self._is_stopping:
                     raise
                 self._chronicle.tell_unfit(f"the books cannot be opened again yet: {error}")
                 self.pulse.beat(time.monotonic(), "waits for room on its disk")
@@ -435,6 +436,7 @@ class Server:
             "store": self._store.info()._asdict(),
             "journal": self._store.about_journal(),
             "damaged": self._machine.damaged,
+            "recounted": self._machine.righted._asdict(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

@@ -43,6 +43,9 @@ REBUILT_FILE: Final = "data.rebuilt"
 KEPT_FILES: Final = "data.damaged-"
 """What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
+KEPT_MAX: Final = 3
+"""Of these: each may be as large as the store."""
+
 MENDED_BYTES_MAX: Final = 1024
 """Of a row of which every bit is tried."""
 
@@ -104,7 +107,9 @@ def _check_list(raw: RawFile, directory: Path, found: list[RawRow]) -> None:
             f"{directory / DATA_FILE} is damaged where it says which tables it has ({lost.fault}): restore a backup of the whole "
             "directory, or save what is left with `zq salvage`, which finds rows page by page"
         )
-    if raw.schema_text is None and (any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables())):
+    if raw.schema_text is not None or raw.has_all_tables:
+        return
+    if any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables()):
         raise refusal(str(directory), None)
 
 
@@ -143,12 +148,20 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
 
 
 def _take_place(made: Path, path: Path) -> None:
-    number = 1
-    while (kept := path.with_name(f"{KEPT_FILES}{number}")).exists():
-        number += 1
+    before = kept_files(path.parent)
+    kept = path.with_name(f"{KEPT_FILES}{max(before, default=0) + 1}")
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
+    for number in sorted(before)[: -KEPT_MAX + 1]:
+        before[number].unlink(missing_ok=True)
+        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], KEPT_MAX)
+
+
+def kept_files(directory: Path) -> dict[int, Path]:
+    """Returns the data files that are kept since they had broken pages, by their numbers."""
+    found = {one.name.removeprefix(KEPT_FILES): one for one in directory.glob(f"{KEPT_FILES}*")}
+    return {int(number): one for number, one in found.items() if number.isdecimal()}
 
 
 def copy_rows(

@@ -29,8 +29,8 @@ def open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
 
 
 def keep_for_ever(thing: object) -> None:
-    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
-    is open in it, which is another thread's, and there are no others in a child.
+    """Keeps a thing until its process ends: an environment in a forked child, which would wait for the transaction that
+    is open in it, of a thread that is not there; or one whose files are not its own any more.
     """
     import ctypes  # when it is needed, which is hardly ever
 

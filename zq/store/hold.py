@@ -20,7 +20,7 @@ from typing import Any
 from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
-from zq.store.place import FilePlace, OpenFolder
+from zq.store.place import FilePlace, KeptFile, OpenFolder, find_kept
 from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
@@ -44,6 +44,7 @@ class DirectoryHold:
 
     Attributes:
         folder: the directory, open.
+        is_lost: whether what LMDB has open is not its own any more: it must not be closed, nor touched.
         is_new: whether there was no data file.
         is_looping: whether so many who had it last did not end as they should that something here may end them.
     """
@@ -55,8 +56,10 @@ class DirectoryHold:
             StoreLockedError: somebody has it.
             StoreError: it cannot be made or written, or somebody else may have made what is in it.
         """
+        self.is_lost = False
         self._path = path
         self._data = -1
+        self._own: dict[int, KeptFile] = {}  # by descriptor, what is held
         self._opened = ExitStack()
         take_standard()
         try:
@@ -119,6 +122,24 @@ class DirectoryHold:
                 "came since was answered: put it back, or start on the directory that you want"
             )
 
+    def note_opened(self) -> None:
+        """Notes by which descriptors LMDB has what it has opened just now."""
+        folder = self.folder.reach()
+        self._kept = [kept for name in (DATA_FILE, READERS_FILE) for kept in find_kept(folder / name)]
+
+    def check_opened(self) -> None:
+        """Looks whether what LMDB has open is still that: else it would write to whatever has got a number of its own,
+        or touch what is no more of its file of readers, which ends the process without a word.
+
+        Raises:
+            StoreError: something else has closed it, or cut it off.
+        """
+        for kept in self._kept:
+            trouble = kept.look()
+            if trouble is not None:
+                self.is_lost = True
+                raise StoreError(f"{self.folder.name}/{kept.name} {trouble}. Nothing that came since was answered")
+
     def note_end(self) -> None:
         """Notes that what is open ends as it should."""
         self._holder["is_closed"] = True
@@ -139,6 +160,8 @@ class DirectoryHold:
     def _say_holder(self) -> None:
         """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
         text = json.dumps(self._holder)
+        if not self._own[self._file].is_own:  # something else in this process has closed it
+            return
         try:
             os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
         except OSError as error:
@@ -147,8 +170,9 @@ class DirectoryHold:
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-        forget = drop_in_forks(lambda: os.close(number))
-        self._opened.callback(os.close, number)
+        self._own[number] = kept = KeptFile(path.name, number)
+        forget = drop_in_forks(kept.close)
+        self._opened.callback(kept.close)
         self._opened.callback(forget)
         return number
 
@@ -159,7 +183,12 @@ class DirectoryHold:
             raise StoreLockedError(
                 f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
             ) from None
-        self._opened.callback(fcntl.flock, number, fcntl.LOCK_UN)  # closing would leave it to copies of the descriptor
+        self._opened.callback(self._release, number)
+
+    def _release(self, number: int) -> None:
+        """Gives a lock up: closing would leave it to copies of the descriptor."""
+        if self._own[number].is_own:
+            fcntl.flock(number, fcntl.LOCK_UN)
 
 
 def _flush_names_of(path: Path) -> None:

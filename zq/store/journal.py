@@ -67,9 +67,8 @@ class JournalFile:
         self.capacity = found.st_size - FIRST_PLACE
         self._number = number
         self._place = FlushedFilePlace(self._folder, JOURNAL_FILE, number)
-        forget = drop_in_forks(lambda: os.close(number))
-        self._opened.callback(os.close, number)
-        self._opened.callback(forget)
+        self._opened.callback(self._place.file.close)
+        self._opened.callback(drop_in_forks(self._place.file.close))
 
     @classmethod
     def open(cls, folder: OpenFolder, salt: bytes) -> JournalFile:
@@ -115,6 +114,7 @@ class JournalFile:
             raise
 
     def append(self, record: bytes) -> None:
+        self._tell(self._place.look_at_size())  # first: it may be another's file that would be written to
         try:
             _write(self._number, record, FIRST_PLACE + self.used)
         except OSError as error:
@@ -133,11 +133,13 @@ class JournalFile:
 
     def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
-        trouble = self._place.look()
+        self._tell(self._place.look())
+
+    def _tell(self, trouble: str | None) -> None:
         if trouble is not None:
             raise StoreError(
-                f"{self.name} {trouble}. It was removed or replaced while it was in use, and nothing that came since was "
-                "answered: put it back"
+                f"{self.name} {trouble}. It was removed, replaced, cut off or closed while it was in use, and nothing that "
+                "came since was answered: put it back"
             )
 
     def read(self) -> bytes:

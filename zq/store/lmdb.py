@@ -164,6 +164,7 @@ class LmdbTransaction:
         self._end()
         begun_at, id = perf_counter(), self._txn.id()
         try:
+            self._store.check_opened()
             self._txn.commit()
         except lmdb.Error as error:
             if self._store.is_out(error):
@@ -215,6 +216,7 @@ class LmdbStore:
         self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
+        self.check_opened = self._hold.check_opened
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
@@ -234,7 +236,6 @@ class LmdbStore:
             seen = look(self.folder.reach(), is_thorough=self._hold.is_looping)
             rows = self._rebuild_if_broken(seen.rows)
             self._open_environment(seen.schema, rows)
-            self._own_id = self._env.info()["last_txnid"]
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -264,6 +265,7 @@ class LmdbStore:
             self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in self._tables}
             self._room = DiskRoom(self._hold.data_number, self.path)
             self.gauge = Gauge(self._room, self._measure, self._options.map_bytes, self._options.free_bytes_min)
+            self._hold.note_opened()
         except BaseException:
             self._env.close()
             raise
@@ -322,7 +324,7 @@ class LmdbStore:
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
-        self.check_place()  # first: to read what was cut off would end the process without a word
+        self._place_at = 0.0  # to read what was cut off would end the process without a word
         self.notice_room()
         try:
             self._writing = txn = self._env.begin(write=True)
@@ -336,6 +338,7 @@ class LmdbStore:
         """Looks at the room left if it is due, also while a transaction is open; after a pause at the place first."""
         if monotonic() >= self._place_at:
             self.check_place()
+            self.check_opened()
         self.gauge.note_turn()
 
     def takes(self, count: float) -> bool:
@@ -425,7 +428,7 @@ class LmdbStore:
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
-            self._env.close()
+            (keep_for_ever if self._hold.is_lost else lmdb.Environment.close)(self._env)
             self._hold.note_end()
             self._hold.close()
 

@@ -9,12 +9,15 @@ there what was written; one whose name another folder has got does not, for a st
 import fcntl
 import logging
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from zq.processes.forks import drop_in_forks
 
 log = logging.getLogger(__name__)
+
+CLOSED = "cannot be written any more: its descriptor was closed by something else in this process"
+"""What is wrong with a file, in words that follow its name."""
 
 
 class OpenFolder:
@@ -28,9 +31,8 @@ class OpenFolder:
         self._name = self._place
         self._opened = ExitStack()
         self.number = number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        forget = drop_in_forks(lambda: os.close(number))
-        self._opened.callback(os.close, number)
-        self._opened.callback(forget)
+        self._opened.callback(KeptFile(path.name, number).close)
+        self._opened.callback(drop_in_forks(lambda: os.close(number)))
         self._identity = _identify(os.fstat(number))
 
     @property
@@ -95,6 +97,59 @@ class OpenFolder:
             return None
 
 
+class KeptFile:
+    """A file that is open, and the number that is its descriptor: a program may close what is not its own, and what it
+    opens next gets the number.
+
+    Attributes:
+        name: of the file.
+    """
+
+    __slots__ = ("_identity", "_number", "_size", "name")
+
+    def __init__(self, name: str, number: int) -> None:
+        """Notes of which file a descriptor is."""
+        self.name = name
+        self._number = number
+        found = os.fstat(number)
+        self._identity, self._size = _identify(found), found.st_size
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the number is still a descriptor of the file."""
+        try:
+            return _identify(os.fstat(self._number)) == self._identity
+        except OSError:
+            return False
+
+    def look(self) -> str | None:
+        """Returns what is wrong with it, in words that follow its name; what was cut off is filled with zeros, for what
+        has it open may still touch it.
+        """
+        if not self.is_own:
+            return CLOSED
+        size = os.fstat(self._number).st_size
+        if size < self._size:
+            os.ftruncate(self._number, self._size)
+            return f"was cut off, from {self._size} bytes to {size}"
+        return None
+
+    def close(self) -> None:
+        """Closes it; what has got its number stays open."""
+        if self.is_own:
+            os.close(self._number)
+
+
+def find_kept(path: Path) -> list[KeptFile]:
+    """Returns all descriptors of this process for a file."""
+    identity, found = _identify(path.stat()), []
+    for number in [int(file.name) for file in Path("/dev/fd").iterdir()]:
+        with suppress(OSError):  # the descriptor of this listing, for one
+            if _identify(os.fstat(number)) == identity:
+                found.append(KeptFile(path.name, number))
+    return found
+
+
 class FilePlace:
     """The place of an open file."""
 
@@ -138,16 +193,17 @@ class FilePlace:
 
 
 class FlushedFilePlace(FilePlace):
-    """The place of a file that is flushed again and again.
+    """The place of a file that is flushed again and again, and whether its descriptor is still its own.
 
     Linux notes that somebody has seen the times of a file, and then writes exact ones at its next change: with the look
     above between two flushes, each of them takes half as long again. So it asks which name the open file has by now.
     """
 
-    __slots__ = ("_link", "_link_text")
+    __slots__ = ("_link", "_link_text", "_number", "file")
 
     def __init__(self, folder: OpenFolder, name: str, number: int) -> None:
         super().__init__(folder, name, number)
+        self._number, self.file = number, KeptFile(name, number)
         self._link = f"/proc/self/fd/{number}"
         self._link_text = self._read_link()
 
@@ -155,11 +211,25 @@ class FlushedFilePlace(FilePlace):
         """See `FilePlace`; where there is no /proc, it looks as that does."""
         text = self._read_link()
         if self._link_text is not None and text == self._link_text:
-            return None
+            return self.look_at_size()
+        if not self.file.is_own:
+            return CLOSED
         trouble = super().look()
         if trouble is None:
             self._link_text = text  # its folder was moved
         return trouble
+
+    def look_at_size(self) -> str | None:
+        """Looks whether there is all of it: a fraction of the time of `look`, and no look at its times."""
+        try:
+            size = os.lseek(self._number, 0, os.SEEK_END)
+        except OSError:  # it is closed, or something by now that has no places
+            return CLOSED
+        if size == self.size:
+            return None
+        if not self.file.is_own:
+            return CLOSED
+        return f"has {size} bytes in the place of {self.size}"
 
     def _read_link(self) -> str | None:
         try:

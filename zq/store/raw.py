@@ -103,6 +103,7 @@ class RawFile:
         self.schema = SCHEMA
         self.schema_text: bytes | None = None  # as it is stored, or the checksums tell it, once a row was read
         self.meta_faults: list[str] = []
+        self.has_all_tables = False
         self.is_cut_off = False  # whether something that is in use, as far as was looked, is beyond the end of the file
         self._walked = [0, 0, 0]  # branches, leaves and pages of long values of the tree that is read
         self._number = number
@@ -207,8 +208,8 @@ class RawFile:
                 text = f"{LIST_OF_TABLES}: {name} is not where it belongs, or of a kind that is not written here"
                 yield RawRow("", node.key, b"", text, is_part=True)
             trees.append((name, tree))
-        is_all = names.issuperset(_TABLES)  # whatever its page has more than it needs
-        yield from (row._replace(is_lost=row.is_lost and not is_all) for row in lost)
+        self.has_all_tables = names.issuperset(_TABLES)  # whatever its page has more than it needs
+        yield from (row._replace(is_lost=row.is_lost and not self.has_all_tables) for row in lost)
         self._learn_schema(trees)
         return trees
 

@@ -77,6 +77,9 @@ def _groups(status: dict[str, Any], width: int) -> list[str]:
     }
     if status.get("damaged"):
         found["damaged"] = f"{_number(status['damaged'], 'row')} set aside; `zq doctor` names what is on the disk"
+    if any((recounted := status.get("recounted", {})).values()):
+        counts = ", ".join(f"{count:,} {name}" for name, count in recounted.items())
+        found["recounted"] = f"rows after damage: {counts}"
     if errors:
         found["refused"] = ", ".join(
             f"{count:,} of {cell('name', str(name).removeprefix('error '), is_fancy=True)}"
