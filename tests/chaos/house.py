@@ -62,7 +62,8 @@ class House(Kitchen):
     def open(self, *options: str) -> subprocess.Popen[bytes]:
         """Starts the coordinator."""
         fixed = ("--data", str(self.data), "--bind", self.served, "--journal", self.journal, "--max-attempts", "1000")
-        command = ("coordinator", *fixed, "--disk-free-mib", "4", *self.options, *options)
+        kept = ("--keep-seconds", "864000", "--keep-seconds-min", "864000")  # what is forgotten cannot be judged
+        command = ("coordinator", *fixed, *kept, "--disk-free-mib", "4", *self.options, *options)
         module = ("zq.cli",) if self.plant is None else ("tests.chaos.planted", self.plant)
         self.coordinator = self._start_behind(self.before, *module, *command)
         return self.coordinator

@@ -83,7 +83,7 @@ def kill_coordinator(scene: Scene) -> None:
     """kill -9 of the coordinator, at random; a second one on its directory is refused each time, and the journal is
     taken up and left.
     """
-    waits = []
+    waits, ticks = [], []
     refused = 0
     kills = cycle = 0
     while kills < scene.count:
@@ -99,12 +99,15 @@ def kill_coordinator(scene: Scene) -> None:
             scene.house.open_again()
             kills += 1
         waits.append(scene.wait_for_receipt())
+        assert scene.house.coordinator is not None
+        ticks.append(worked(scene.house.coordinator))
     scene.figures |= {
         "kills_in_recovery": kills - cycle,
         "second_coordinators_refused": refused,
         "first_receipt_p50": round(sorted(waits)[len(waits) // 2], 3),
         "first_receipt_p99": round(sorted(waits)[int(len(waits) * 0.99)], 3),
         "first_receipt_max": round(max(waits), 3),
+        "first_receipt_cpu_max": round(max(ticks) / os.sysconf("SC_CLK_TCK"), 2),
     }
     if refused != cycle:
         scene.violations.append(f"of {cycle} second coordinators on the directory {refused} were refused")

@@ -92,7 +92,7 @@ ROWS = {
             around=machines.on_a_small_disk,
             missing=machines.no_disks,
         ),
-        Row("12b", "a map that is full", stores.fill_map, 3, 20, options=("--map-mib", "16")),
+        Row("12b", "a map that is full", stores.fill_map, 3, 5, options=("--map-mib", "32")),
         Row(
             "13",
             "a wall clock that jumps by days",
@@ -100,7 +100,7 @@ ROWS = {
             12,
             60,
             workers=IN_CHILDREN,
-            options=(*PATIENT, "--keep-seconds", "864000"),
+            options=PATIENT,
             schedules={"tick-1": ("one", 1.0), "tick-2": ("skip", 1.0)},
             around=machines.with_a_clock,
             missing=machines.no_false_clock,
