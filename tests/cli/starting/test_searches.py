@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zq.processes import searches
-from zq.processes.searches import ShortSearches
+from zq.cli.starting import searches
+from zq.cli.starting.searches import ShortSearches
 
 
 @pytest.fixture
