@@ -33,8 +33,8 @@ BENCH_QUEUE = os.environ.get(QUEUE_VARIABLE) or f"zq-bench-{secrets.token_hex(4)
 can be measured, too.
 """
 
-START_PATIENCE = 60.0
-"""Seconds for a process to start, on a machine that has much else to do; one that has ended is not waited for."""
+START_PATIENCE = 10.0
+"""Seconds for a process to start."""
 
 STALL_PATIENCE = 60.0
 """Seconds without any task done after which a measurement is given up."""
