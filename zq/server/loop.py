@@ -21,6 +21,7 @@ from zq.core.coordinator import Machine
 from zq.core.measures.times import Histogram
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
+from zq.core.storage import why_unfit
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
@@ -346,7 +347,8 @@ class Server:
         message = read(one)
         request = getattr(message, "request", getattr(message, "number", None))
         self._sender.forget()
-        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", self._store.why_full))])
+        why = why_unfit(self._store.why_full, is_full=self._store.is_full)
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", why))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
