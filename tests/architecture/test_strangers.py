@@ -34,7 +34,7 @@ USED: dict[str, set[str]] = {
 }
 """Which modules use what does harm with the text of a stranger."""
 
-STARTING = {"zq.cli.benching", "zq.cli.reloading", "zq.cli.starting.programs", "zq.processes.children"}
+STARTING = {"zq.cli.reloading", "zq.cli.starting.programs", "zq.processes.children"}
 """The modules that start processes."""
 
 IN_A_LOOP = ("asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell", "loop.subprocess_exec")

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import zq
 from tests.chaos import machines
 from tests.chaos.house import House, settle
 from tests.chaos.injuries import Scene
@@ -33,6 +34,9 @@ ROUND_SECONDS: Final = 40.0
 
 KEEP_SECONDS: Final = 100.0
 """For which the coordinator knows what has ended: longer than a round and its verdict."""
+
+RUNS: Final = "/runs/"
+"""In the names of the queues of a pipeline's run, which are there until they are deleted."""
 
 BETWEEN: Final = (3.0, 9.0)
 """Seconds between two injuries, at least and at most."""
@@ -165,10 +169,7 @@ class _Life:
         for file in house.ledger.iterdir():
             file.unlink()
         with house.client() as client:
-            while client.dead.purge():  # else a replay of the next round finds them
-                pass
-            for name in ledger.schedules:
-                client.schedules.delete(name)
+            _tidy_up(client, ledger)
         return judge(Case(ledger, notes, replace(final, ever_done=counted)))
 
     def _look(self) -> None:
@@ -214,6 +215,17 @@ class _Life:
             "ok": not self.violations,
             **({"violations": self.violations[:20]} if self.violations else {}),
         }
+
+
+def _tidy_up(client: zq.Client, ledger: Ledger) -> None:
+    """Takes away what stays until somebody does: a replay of the next round would find dead letters of this one."""
+    while client.dead.purge():
+        pass
+    for name in ledger.schedules:
+        client.schedules.delete(name)
+    for row in client.queues.list():
+        if RUNS in row.name:
+            client.queues.delete(row.name)
 
 
 def look_at(pid: int) -> Look:

@@ -52,6 +52,7 @@ PLAN: Final = {
     ),
     "6": Planned("system calls that fail or kill, at the n-th", "`tests/store`, `tests/images`, without a load"),
     "7": Planned("`kill -9` of the coordinator", _chaos("7", "kill")),
+    "7b": Planned("`kill -9` of a coordinator behind which 100,000 tasks wait", "not there: it takes its time"),
     "8": Planned("`kill -9` of workers and of their children", _chaos("8", "kill")),
     "9": Planned("workers that stand still until they are gone, and go on", _chaos("9", "zombie")),
     "10": Planned("a coordinator that stands still", _chaos("10", "stop")),
@@ -92,7 +93,7 @@ REFUSED: Final = "second_coordinators_refused"
 BAD: Final = (
     "lost", "twice", "stale_accepted", "unexpected", "forwards", "order", "unique", "groups", "trees", "publications",
     "cancels", "dead_letters", "pulls", "schedules", "pipelines", "left", "clients", "false_deaths",
-    "granted_twice_in_an_epoch", "unaccounted", "violations",
+    "granted_twice_in_an_epoch", "neighbours", "unaccounted", "violations",
 )  # fmt: skip
 """Counts that must be 0."""
 
@@ -102,7 +103,8 @@ SUMS: Final = {
     "examples": "sequences", "steps": "steps", "tasks": "tasks", "rounds": "rounds",
     "injuries": "injuries", "refused": "refused", "acknowledged": "acknowledged", "executions": "executions",
     "again": "executed again", "stale_refused": "stale refused", REFUSED: "second ones refused",
-    "bitten": "noticed", "lost_and_named": "damaged rows named", "neighbours": "neighbours charged",
+    "bitten": "noticed", "lost_and_named": "damaged rows named", "turned_away": "turned away",
+    "executions_cut": "executions cut short", "looked_at": "tasks looked for in a copy",
 }  # fmt: skip
 """Counts that are added up over the runs, and how the table calls them."""
 
@@ -110,6 +112,7 @@ MOST: Final = {
     "first_receipt_p99": "s to the first receipt (p99)", "first_receipt_max": "s to the first receipt at most",
     "first_start_max": "s to the first start at most", "accepted_after_max": "s until accepted again at most",
     "back_after": "s until served as before", "all_back_max": "s until all are back", "workers": "workers",
+    "waiting": "tasks waiting",
     "growth": "times the file", "memory_mib_per_hour": "MiB an hour more", "ms_a_kib": "ms a KiB at most",
     "most_mb": "MB a frame at most",
 }  # fmt: skip

@@ -1,11 +1,13 @@
-"""What `zq bench` does: a coordinator and a worker in processes of their own, and this process as the client."""
+"""What `zq bench` does: a coordinator and a worker in processes of their own, and this process as the client.
+
+They are children, which end with it, whatever ends it.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
-import subprocess
-import sys
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +16,11 @@ from statistics import quantiles
 from typing import Any, NamedTuple
 
 from zq.cli.arguments import TIMEOUT
+from zq.cli.starting import member
 from zq.client.client import Client
 from zq.client.queues import QueueStatus
 from zq.errors import UnreachableError, ZqError
-from zq.processes.children import wait_or_kill
+from zq.processes.children import start_program, wait_or_kill
 from zq.processes.exits import describe_exit
 from zq.processes.own_folder import own_folder
 from zq.task import Task
@@ -60,7 +63,7 @@ class BenchPlan(NamedTuple):
 
 def measure(plan: BenchPlan) -> dict[str, Any]:
     """Runs the measurement and returns parameters and figures; rates are tasks a second, latencies seconds."""
-    with ExitStack() as stack:
+    with _ended_in_order(), ExitStack() as stack:
         address = plan.address or stack.enter_context(_coordinator())
         key = None if plan.address else ""  # its own needs none
         client = stack.enter_context(Client(address, timeout=60.0, key=key))
@@ -77,6 +80,17 @@ def measure(plan: BenchPlan) -> dict[str, Any]:
         figures["done"] = _queue(client).done
         figures["commits"] = client.query("status")["commits"] - commits
     return figures
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Has signals that ask for the end do what Ctrl-C does: what was started ends, and what was made is removed."""
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _check_there(address: str, key: str | None) -> None:
@@ -155,9 +169,9 @@ def _coordinator() -> Iterator[str]:
 def _process(*arguments: str, key: str | None = None) -> Iterator[Callable[[], None]]:
     """Runs a command of zq; yields a function that raises, with what the process said, if it has ended."""
     environment = {**os.environ, QUEUE_VARIABLE: BENCH_QUEUE} | ({} if key is None else {"ZQ_KEY": key})
-    command = [sys.executable, "-m", "zq.cli", *arguments, "--log-level", "warning"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe that nobody reads would fill up
-    process = subprocess.Popen(command, stderr=log, env=environment)
+    command = (*arguments, "--log-level", "warning")
+    process = start_program(member.__name__, *command, stderr=log.fileno(), environment=environment)
 
     def check() -> None:
         if process.poll() is not None:

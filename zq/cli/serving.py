@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -207,13 +207,14 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
         server.stop()
 
     from zq.processes.pulse import Pulse, ServiceManager
+    from zq.processes.searches import ShortSearches
 
+    searches = ExitStack()
     server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
-        gc.collect()
-        gc.freeze()  # what was read lives as long: to look through 100,000 queues again takes 0.2 s
+        searches.callback(ShortSearches().stop)
         _announce(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once"
@@ -224,6 +225,7 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     finally:
         if dashboard is not None:
             dashboard.stop()
+        searches.close()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)

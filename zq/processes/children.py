@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from zq.processes.birth import BOOTSTRAP, GROUP_PATIENCE, birth_sheet
@@ -44,6 +44,7 @@ def start_program(
     stdout: int | None = None,
     stderr: int | None = None,
     pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts a module as a child process.
 
@@ -55,6 +56,7 @@ def start_program(
         stdout: as of `subprocess.Popen`.
         stderr: as of `subprocess.Popen`.
         pass_fds: descriptors that it keeps under their numbers.
+        environment: its own; None: that of this process.
 
     Raises:
         OSError: the system refuses.
@@ -71,6 +73,7 @@ def start_program(
             if stderr is None and sys.__stderr__ is None
             else stderr,  # else it would be the first file that it opens
             pass_fds=(place, *pass_fds),
+            env=environment,
             start_new_session=True,
         )
     _pipes.add(process)

@@ -33,7 +33,7 @@ from zq.store.records import CHECKPOINT_TABLE
 log = logging.getLogger(__name__)
 
 PAGES_MAX: Final = 4096
-"""Pages of trees up to which all of a file is looked at when it is opened: a tenth of a second. What is damaged in a
+"""Pages in use up to which all of a file is looked at when it is opened: a tenth of a second. What is damaged in a
 larger one is found when it is read.
 """
 
@@ -84,7 +84,7 @@ def look(directory: Path, *, is_thorough: bool) -> Look:
         found = list(raw.first_faults())
         if raw.schema_text is not None and readable(raw.schema_text) is None:
             raise refusal(str(directory), raw.schema_text)
-        pages = sum(tree.pages for tree in raw.tables().values())
+        pages = sum(tree.pages + tree.overflow_pages for tree in raw.tables().values())
         if not found and not is_thorough and pages > PAGES_MAX and raw.size >= raw.meta.bytes_min:
             return Look([], raw.schema_text)
         found = list(raw.rows(only_faults=True))

@@ -46,7 +46,8 @@ class DirectoryHold:
         folder: the directory, open.
         is_lost: whether what LMDB has open is not its own any more: it must not be closed, nor touched.
         is_new: whether there was no data file.
-        is_looping: whether so many who had it last did not end as they should that something here may end them.
+        is_looping: whether who had it last was ended while it read what is read at each start, or so many did not end
+            as they should, that something here may end them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,9 +82,11 @@ class DirectoryHold:
             before = _read_holder(self._file)
             self._check_not_lost(before)
             unclean = 0 if before.get("is_closed", True) else int(before.get("unclean_ends", 0)) + 1
-            self.is_looping = unclean % UNCLEAN_ENDS_MAX == UNCLEAN_ENDS_MAX - 1
+            self.is_looping = unclean % UNCLEAN_ENDS_MAX == UNCLEAN_ENDS_MAX - 1 or (
+                unclean > 0 and bool(before.get("is_reading", False))
+            )
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            state = {"has_data": not self.is_new, "is_closed": False, "unclean_ends": unclean}
+            state = {"has_data": not self.is_new, "is_closed": False, "is_reading": True, "unclean_ends": unclean}
             self._holder = {**holder, "started": _started(os.getpid()), **state}
             self._say_holder()
         except BaseException:
@@ -121,6 +124,11 @@ class DirectoryHold:
                 f"{self.folder.name}/{DATA_FILE} {trouble}. It was removed or replaced while it was in use, and nothing that "
                 "came since was answered: put it back, or start on the directory that you want"
             )
+
+    def note_read(self) -> None:
+        """Notes that all was read that is read at each start: what ends it now does not do so at each."""
+        self._holder["is_reading"] = False
+        self._say_holder()
 
     def note_opened(self) -> None:
         """Notes by which descriptors LMDB has what it has opened just now."""

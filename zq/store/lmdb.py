@@ -216,7 +216,7 @@ class LmdbStore:
         self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
-        self.check_opened = self._hold.check_opened
+        self.check_opened, self.note_read = self._hold.check_opened, self._hold.note_read
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
