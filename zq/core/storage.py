@@ -36,9 +36,19 @@ STORE_IN_PIECES = (
 """Why something is not admitted while there is room: a large value lies in pages that follow each other."""
 
 
-def why_unfit(why_full: str, *, is_full: bool) -> str:
-    """Returns why a message does not fit, in words for whoever sent it, from what the store says of itself."""
-    return STORE_IN_PIECES if why_full == STORE_FULL and not is_full else why_full
+class Filled(Protocol):
+    """A store that knows whether it is full, and why."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    @property
+    def why_full(self) -> str: ...
+
+
+def why_unfit(store: Filled) -> str:
+    """Returns why a message does not fit, in words for whoever sent it."""
+    return STORE_IN_PIECES if store.why_full == STORE_FULL and not store.is_full else store.why_full
 
 
 def marks_of(capacity: float, reserve: float | None = None) -> Marks:

@@ -348,8 +348,7 @@ class Server:
         message = read(one)
         request = getattr(message, "request", getattr(message, "number", None))
         self._sender.forget()
-        why = why_unfit(self._store.why_full, is_full=self._store.is_full)
-        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", why))])
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", why_unfit(self._store)))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
