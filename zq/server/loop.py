@@ -26,6 +26,7 @@ from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
+from zq.processes.endpoints import kept_address
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -118,7 +119,7 @@ class Server:
         """
         refuse_green_threads()
         self.path = Path(path)
-        self.address = check_bind_address(bind)
+        self.address = kept_address(check_bind_address(bind))
         self.options = options or CoordinatorOptions()
         self.commits = 0
         self.pulse = NO_PULSE

@@ -79,6 +79,7 @@ class DirectoryHold:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
+            self._check_ours()
             before = _read_holder(self._file)
             self._check_not_lost(before)
             unclean = 0 if before.get("is_closed", True) else int(before.get("unclean_ends", 0)) + 1
@@ -156,6 +157,14 @@ class DirectoryHold:
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
+
+    def _check_ours(self) -> None:
+        """Raises when something else has a file of that name, which would be written over."""
+        text = os.pread(self._file, 1000, 0).strip(b"\0 ")
+        if text and not text.startswith(b"{"):
+            raise StoreError(
+                f"{self._path / HOLD_FILE} is not of zq, and would be written over: choose another directory"
+            )
 
     def _check_not_lost(self, before: dict[str, Any]) -> None:
         """Raises when there was a data file and is none: a new one in its place would be all that is found later."""
@@ -265,6 +274,18 @@ def _describe(holder: dict[str, Any]) -> str:
     if _runs(pid, holder.get("started")):
         return name
     return f"a process that was forked from {name}; that one has ended, and `fuser` on the file lock says who is left"
+
+
+def who_has(directory: Path) -> str:
+    """Returns who has a directory that is in use, as far as it is known."""
+    try:
+        number = os.open(directory / HOLD_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "another process"
+    try:
+        return _describe(_read_holder(number))
+    finally:
+        os.close(number)
 
 
 def _runs(pid: int, started: str | None) -> bool:

@@ -238,7 +238,10 @@ class RawFile:
         said: dict[bytes, bytes] = {}
         for table, tree in trees:
             if self._name_by_rows(table, tree) == INFO_TABLE:
-                said.update((node.key, node.value) for node in self._peek(table, tree))
+                rows = [
+                    (node.key, node.value) for node in self._peek(table, tree)
+                ]  # of another name, by checksum alone
+                said.update(row for row in rows if table == INFO_TABLE or row[0] == SEALED_KEY)
         text = schema_told(said.get(SCHEMA_KEY), said.get(SEALED_KEY))
         self.schema_text = self._schema_by_rows(trees) if text is None else text
         self.schema = readable(self.schema_text or b"") or SCHEMA
