@@ -381,12 +381,10 @@ class Server:
             chronicle.tell_workers(now, books.worker_notes)
             books.worker_notes.clear()
         chronicle.tell_each_refusal(now, sent)
-        chronicle.look(now, books.counters, self._reception.refused, why_full=self._why_full())
+        why_full = self._store.why_full if self._store.is_full else ""
+        chronicle.look(now, books.counters, self._reception.refused, why_full=why_full)
 
     # Books.
-
-    def _why_full(self) -> str:
-        return self._store.why_full if self._store.is_full else ""
 
     def _mend(self, error: StoreCorruptError) -> None:
         """Has set aside what a turn met that is damaged, and reads the books without it; raises what cannot be."""
