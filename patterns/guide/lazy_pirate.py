@@ -9,6 +9,7 @@ import zmq
 from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, Socket, connect, make_socket
 from zq import ClosedError, TimedOutError
+from zq.processes.endpoints import kept_address
 
 
 class LazyPirateClient(SocketOwner):
@@ -33,7 +34,7 @@ class LazyPirateClient(SocketOwner):
         if not timeout > 0 or retries < 0:
             raise ValueError(f"expected a timeout above 0 and retries from 0, got {timeout} seconds and {retries}")
         super().__init__()
-        self.address = address
+        self.address = kept_address(address)
         self.retried = 0
         self._timeout = timeout
         self._retries = retries

@@ -24,6 +24,7 @@ from patterns.guide.liveness import Liveness
 from patterns.guide.majordomo_services import MajordomoServices, MajordomoWorker
 from patterns.sockets import Frames, send_now
 from zq import Coordinator
+from zq.processes.endpoints import kept_address, kept_path
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,8 @@ class MajordomoBroker(Device):
         self.bind = bind
         self.dropped = self.undeliverable = 0
         self.services = MajordomoServices(self._post, lease, request_ttl)
-        self._address, self._data = address, data
+        self._address = address and kept_address(address)
+        self._data = None if data is None else kept_path(data)
         self._requests_max = requests_max
         self._requests = 0  # that wait for their result
         self._workers: dict[bytes, MajordomoWorker] = {}

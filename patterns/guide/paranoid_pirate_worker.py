@@ -22,6 +22,7 @@ from patterns.guide.liveness import Liveness
 from patterns.guide.paranoid_pirate_queue import HEARTBEAT, READY
 from patterns.sockets import Frames, Socket, connect, send_now, split_envelope
 from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
+from zq.processes.endpoints import kept_address
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class ParanoidPirateWorker(Device):
     ) -> None:
         super().__init__()
         self.handled = self.lost = self.failures = 0
-        self._address = address
+        self._address = kept_address(address)
         self._handler = handler
         self._make_liveness: Callable[[float], Liveness] = partial(Liveness, heartbeat_interval, missed_max)
         self._liveness = self._make_liveness(time.monotonic())

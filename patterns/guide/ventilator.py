@@ -18,6 +18,7 @@ from patterns.sockets import Frames, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
 from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.processes.bound_address import BoundAddress, bind
+from zq.processes.endpoints import kept_address
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class VentilatorWorker(Device):
     def __init__(self, tasks: str, results: str, handler: Callable[[bytes], bytes]) -> None:
         super().__init__()
         self.failures = 0
-        self._addresses = tasks, results
+        self._addresses = kept_address(tasks), kept_address(results)
         self._handler = handler
         self._result: Frames | None = None  # for which the sink had no room yet
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Literal, Protocol, TypedDict
 
 import zq
 from patterns.work.ledger import Ledger
+from zq.keys.own import given_key
+from zq.processes.endpoints import kept_address, kept_path
 
 OnError = Literal["raise", "skip", "collect"]
 
@@ -114,6 +116,17 @@ class Engine(Protocol):
         """Ends everything; may be called at any time, and more than once."""
 
 
+def _kept(settings: Settings) -> Settings:
+    """Returns settings that mean the same when this program, or a stage, goes to another folder."""
+    data, address = settings.data, settings.address
+    return replace(
+        settings,
+        data=None if data is None else kept_path(data),
+        address=address and kept_address(address),
+        key=given_key(settings.key),
+    )
+
+
 def settle(options: RunOptions) -> Settings:
     """Returns the settings of a run.
 
@@ -124,7 +137,7 @@ def settle(options: RunOptions) -> Settings:
     unknown = options.keys() - RunOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}; expected one of {', '.join(RunOptions.__annotations__)}")
-    settings = Settings(**options)
+    settings = _kept(Settings(**options))
     if settings.on_error not in ("raise", "skip", "collect"):
         raise ValueError(f"expected on_error as 'raise', 'skip' or 'collect', got {settings.on_error!r}")
     if settings.data is not None and settings.address is not None:

@@ -158,6 +158,34 @@ def test_release_and_extend(coordinator: FakeCoordinator, client: Client) -> Non
         task.extend(1e9)
 
 
+@pytest.mark.parametrize("end", ["returned", "done"])
+def test_release_whose_answer_was_lost_gave_the_task_back(
+    coordinator: FakeCoordinator, client: Client, end: str
+) -> None:
+    serve(coordinator, "one", stale=(Span(TOKEN, 3, 4),))
+    answer = coordinator.handler
+
+    def handle(message: ToCoordinator) -> list[FromCoordinator] | None:
+        match message:
+            case Release() if sum(isinstance(one, Release) for one in coordinator.received) < 2:
+                return []
+            case Query(request, "trace"):
+                return [Answer(request, [{"event": end, "time": 0.0, "detail": {"token": TOKEN}}])]
+        return answer(message)
+
+    [task] = client.pull("orders")
+    coordinator.handler = handle
+    call = Spawned(task.release)
+    coordinator.wait_for(Release)
+    coordinator.stop()
+    coordinator.start()
+    if end == "returned":
+        assert call.join() is None
+    else:
+        with pytest.raises(StaleLeaseError, match="it was done"):
+            call.join()
+
+
 def test_ids_of_groups_that_a_task_opens_cannot_be_guessed(coordinator: FakeCoordinator, client: Client) -> None:
     serve(coordinator, "one")
     [task] = client.pull("orders")

@@ -21,7 +21,7 @@ from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
-from zq.keys.own import KeySource, source_of_key
+from zq.keys.own import KeySource, given_key, source_of_key
 from zq.processes.copies import watch
 from zq.processes.references import label_of
 from zq.sockets.link import resolve_address, resolve_namespace
@@ -108,10 +108,11 @@ class App:
         child_memory_max: int | None = None,
         key: KeySource | None = None,
     ) -> None:
-        source_of_key(key, resolve_address(address) if address is not None else "")
+        address = None if address is None else resolve_address(address)
+        source_of_key(key, address or "")
         resolve_namespace(namespace)
         self._address = address
-        self._key = key
+        self._key = given_key(key)
         self._namespace = namespace
         self._timeout = timeout
         self._payload_bytes_max = payload_bytes_max
@@ -173,10 +174,11 @@ class App:
         Args:
             key: for it, as of any app: that of the app itself is for its own coordinator.
         """
-        source_of_key(key, resolve_address(address))
+        address = resolve_address(address)
+        source_of_key(key, address)
         before, memory, own_key = self._address, self._memory, self._key
         self.close()
-        self._address, self._memory, self._key = address, None, key
+        self._address, self._memory, self._key = address, None, given_key(key)
         try:
             yield self
         finally:

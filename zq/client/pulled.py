@@ -215,9 +215,16 @@ def _check_entry(entry: Done | Failed, proof: Proof) -> None:
 
 
 def _release(calls: Calls, task: PulledBase[Any]) -> Call[None]:
+    return _or_why(calls, task, _give_back(calls, task))
+
+
+@understood
+def _give_back(calls: Calls, task: PulledBase[Any]) -> Call[None]:
     proof = _proof_of(calls, task)
     spans = (Span(task.token, task.index, task.index + 1),)
-    return _or_why(calls, task, calls.ask(Release(0, None, spans, (proof,) if proof.proof else ())))
+    is_unsure = yield from calls.ask(Release(0, None, spans, (proof,) if proof.proof else ()))
+    if is_unsure and (yield from _why_stale(calls, task)) != _WHY_STALE["returned"]:
+        raise StaleLeaseError("the task is no longer held here")
 
 
 @understood

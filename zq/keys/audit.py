@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 from zq.errors import KeyFileError
+from zq.processes.endpoints import kept_path
 
 log = logging.getLogger(__name__)
 audit_log = logging.getLogger("zq.audit")
@@ -27,7 +27,7 @@ class AuditFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.fault: str | None = None
         self.in_log = 0
-        self._path = Path(path)
+        self._path = kept_path(path)
         self._file: int | None = None
         self._is_torn = False  # the end of the file is not that of a line
 

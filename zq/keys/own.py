@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from zq.processes.endpoints import kept_path
+
 if TYPE_CHECKING:  # loaded when there is a key: most programs have none
     from zq.keys.key import Key
 
@@ -34,12 +36,30 @@ def source_of_key(key: KeySource | None, address: str) -> Key | Path | None:
     if key is None:
         key = (OWN_KEYS[address]() if address in OWN_KEYS else os.environ.get("ZQ_KEY")) or ""
     if isinstance(key, str | os.PathLike):
-        return Path(key).expanduser() if key != "" else None
+        return kept_path(Path(key).expanduser()) if key != "" else None
     from zq.keys.key import Key
 
     if not isinstance(key, Key):
         raise TypeError(f"expected a zq.Key or the path of its file, got {type(key).__name__}")
     return key
+
+
+def given_key(key: KeySource | None) -> KeySource | None:
+    """Returns a key as it was given, but a relative path as one that means the same when this program has gone to
+    another folder.
+    """
+    if not isinstance(key, str | os.PathLike) or key == "" or (path := Path(key).expanduser()).is_absolute():
+        return key
+    return kept_path(path)
+
+
+def kept_key(key: KeySource | None, address: str) -> KeySource | None:
+    """Returns what finds this key again in another folder: for a link, which looks again when it is refused."""
+    if key is not None or address in OWN_KEYS:
+        return given_key(key)
+    named = os.environ.get("ZQ_KEY")
+    kept = given_key(named)
+    return None if kept is named else kept
 
 
 def find_key(key: KeySource | None, address: str) -> Key | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import zmq
 
-from zq.processes.endpoints import bind_error, check_port
+from zq.processes.endpoints import bind_error, check_port, kept_address
 from zq.processes.forks import close_sockets_of, drop_in_forks
 
 CLAIM_PATIENCE = 5.0
@@ -58,6 +58,7 @@ def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | 
         ValueError: the port cannot be one.
         OSError: the address cannot be bound, as `claimed` says, or as the system does.
     """
+    address = kept_address(address)
     _make_folder(address)
     with claimed(check_port(address)):
         try:

@@ -1,4 +1,5 @@
-"""Addresses of sockets as ZeroMQ takes them: whether they need IPv6, and why one cannot be bound, in words.
+"""Addresses of sockets as ZeroMQ takes them: whether they need IPv6, and why one cannot be bound, in words; and such
+addresses and paths as mean the same for good, wherever this program goes (`os.chdir`).
 
 ZeroMQ resolves names and numbers of IPv6 only for a socket that has that option, and then resolves names to nothing
 else: it is set for each address by what the address needs.
@@ -10,8 +11,34 @@ import errno
 import os
 import re
 import socket
+import sys
+from pathlib import Path
+
+FILE_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
+"""Bytes of the path of a socket's file, as `zq.wire.address` has them."""
 
 _TCP = re.compile(r"tcp://(?:\[(?P<number>[^\]]*)\]|(?P<name>[^:]*)):(?P<port>[^:]*)")
+
+
+def kept_path(path: str | os.PathLike[str]) -> Path:
+    """Returns a path that still means the same when this program has gone to another folder. In a folder that was
+    removed, where nothing can be found in any case, it stays as it is.
+    """
+    try:
+        return Path(path).absolute()
+    except OSError:
+        return Path(path)
+
+
+def kept_address(address: str) -> str:
+    """Returns an address that still means the same when this program has gone to another folder. One whose whole path
+    is longer than that of a socket may be stays as it is.
+    """
+    path = address.removeprefix("ipc://")
+    if path == address or path[:1] in ("/", "@", "*", ""):
+        return address
+    whole = str(kept_path(path))
+    return f"ipc://{whole}" if len(os.fsencode(whole)) <= FILE_PATH_BYTES_MAX else address
 
 
 def check_port(address: str) -> str:

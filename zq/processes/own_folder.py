@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from zq.processes.endpoints import kept_path
 from zq.processes.forks import drop_in_forks
 
 PREFIX: Final = "zq-"
@@ -42,7 +43,7 @@ class OwnFolder:
         Raises:
             OSError: it cannot be made.
         """
-        place = within or tempfile.gettempdir()
+        place = str(kept_path(within or tempfile.gettempdir()))
         _remove_left(place)
         while True:
             self.path = tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-" if kind else PREFIX, dir=place)

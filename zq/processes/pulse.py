@@ -16,6 +16,8 @@ from math import inf
 from pathlib import Path
 from typing import Self
 
+from zq.processes.endpoints import kept_path
+
 log = logging.getLogger(__name__)
 
 FILE_INTERVAL = 2.0
@@ -40,7 +42,7 @@ class Pulse:
             OSError: the file cannot be written.
         """
         self._manager = manager
-        self._file = file
+        self._file = file = None if file is None else kept_path(file)
         intervals = [FILE_INTERVAL] if file is not None else []
         if manager.beat_interval is not None:
             intervals.append(manager.beat_interval)

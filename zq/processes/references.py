@@ -27,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from zq.processes.endpoints import kept_path
 from zq.processes.import_errors import (
     ModuleFailedError,
     StartedOnImportError,
@@ -273,6 +274,12 @@ def source_of(reference: str) -> tuple[str, int] | None:
         return None if file is None else (file, Path(file).stat().st_mtime_ns)
     except OSError:  # it is in an archive, or has gone since
         return None
+
+
+def kept_reference(reference: str) -> str:
+    """Returns a reference that still means the same when this program has gone to another folder."""
+    place, separator, rest = reference.rpartition(":")
+    return f"{kept_path(place)}{separator}{rest}" if place.endswith(".py") else reference
 
 
 def _check_place(place: str) -> None:

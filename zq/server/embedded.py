@@ -17,6 +17,7 @@ from zq.keys.entry import EMBEDDED_NAME
 from zq.keys.key import Key
 from zq.keys.own import OWN_KEYS
 from zq.processes.descriptors import take_standard
+from zq.processes.endpoints import kept_address, kept_path
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
 from zq.server.host import HostOptions
@@ -59,20 +60,21 @@ class Coordinator:
         """
         refuse_green_threads()
         take_standard()  # before anything is opened
-        self._keys = keys
+        # It may be opened when this program is in another folder.
+        self._keys = None if keys is None else kept_path(keys)
+        self._address = kept_address(check_bind_address(bind))
         self._make_server = partial(
             Server,
-            path,
-            bind=bind,
+            kept_path(path),
+            bind=self._address,
             options=options,
             store_options=store_options,
             host_options=host_options,
-            keys=keys,
-            audit=audit,
+            keys=self._keys,
+            audit=None if audit is None else kept_path(audit),
         )
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None
-        self._address = check_bind_address(bind)
 
     @property
     def address(self) -> str:

@@ -25,6 +25,7 @@ from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
+from zq.processes.endpoints import kept_address
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -117,7 +118,7 @@ class Server:
         """
         refuse_green_threads()
         self.path = Path(path)
-        self.address = check_bind_address(bind)
+        self.address = kept_address(check_bind_address(bind))
         self.options = options or CoordinatorOptions()
         self.commits = 0
         self.pulse = NO_PULSE
@@ -173,6 +174,7 @@ class Server:
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
+        self._store.note_read()
         self._is_serving = True
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._opened.callback(context.destroy, linger=0)

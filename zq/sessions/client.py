@@ -140,8 +140,8 @@ class ClientSession:
         """Sends a request, which gets its number here, that has one answer.
 
         Resolves to the value of an `answer`, to the assignments of `tasks`, to the epoch of a `pong`, to None for a
-        release that is settled, to the stale spans of a settle, to None for a group that is open, to a `published` as
-        it is.
+        release (to True: see `ReleaseRequest`), to the stale spans of a settle, to None for a group that is open, to a
+        `published` as it is.
         """
         if not self._admit(reply, deadline):
             return

@@ -229,6 +229,34 @@ class CancelRequest(Request):
         self.message = self.message._replace(is_again=is_again)
 
 
+class ReleaseRequest(Request):
+    """A release: when one that was said again is stale by then, the first may have given the task back, whose answer is
+    lost. Whoever waits gets True then, and has to look.
+    """
+
+    __slots__ = ("_is_again", "_is_said")
+
+    def __init__(self, message: Release, now: float, deadline: float, reply: Reply | None, *, is_said: bool) -> None:
+        super().__init__(message, now, deadline, reply)
+        self._is_said = is_said
+        self._is_again = False
+
+    def renew(self, secret: str) -> None:  # noqa: ARG002 - alike in shape
+        self._is_again = self._is_said
+        self._is_said = True
+
+    def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:
+        is_lost = super().is_lost(pong, is_other_epoch=is_other_epoch)
+        self._is_again |= is_lost
+        return is_lost
+
+    def receive_settled(self, message: Settled) -> None:
+        if message.stale and self._is_again and self.reply is not None:
+            self.reply.resolve(True)
+        else:
+            super().receive_settled(message)
+
+
 def plain_request(message: Askable, now: float, deadline: float, reply: Reply | None, *, is_said: bool) -> Request:
     """Makes the request of a message that has one answer and is no pull.
 
@@ -240,6 +268,8 @@ def plain_request(message: Askable, now: float, deadline: float, reply: Reply | 
     """
     if isinstance(message, Cancel):
         return CancelRequest(message, now, deadline, reply, is_said=is_said)
+    if isinstance(message, Release):
+        return ReleaseRequest(message, now, deadline, reply, is_said=is_said)
     return Request(message, now, deadline, reply)
 
 

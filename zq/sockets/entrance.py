@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import zmq
 
 from zq.errors import AccessDeniedError, KeyFileError
-from zq.keys.own import KeySource, resolve_key
+from zq.keys.own import KeySource, kept_key, resolve_key
 
 if TYPE_CHECKING:
     from zq.keys.key import Key
@@ -92,7 +92,7 @@ class Entrance:
     def __init__(self, address: str, key: KeySource | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.has_proved = False
         self._clock = clock
-        self._source = key
+        self._source = kept_key(key, address)
         self._key = resolve_key(key, address)
         self._address = address
         self._server = 0  # which of the key's servers is tried

@@ -22,7 +22,7 @@ import zmq
 
 from zq.errors import ClosedError
 from zq.keys.own import KeySource
-from zq.processes.endpoints import needs_ipv6
+from zq.processes.endpoints import kept_address, needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
@@ -40,12 +40,13 @@ FORKED = "this connection belongs to the parent process; make a new client or wo
 
 def resolve_address(address: str | None) -> str:
     """Returns a checked address: the given one, else that of ZQ_ADDRESS in the environment, else
-    tcp://127.0.0.1:7700.
+    tcp://127.0.0.1:7700. A relative path in it is of the folder that this program is in now.
 
     Raises:
         ValueError: it is not tcp://host:port or ipc://path.
     """
-    return check_address(os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS if address is None else address)
+    found = check_address(os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS if address is None else address)
+    return kept_address(found)
 
 
 def resolve_namespace(name: str | None) -> Namespace | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from zq.errors import ClosedError
 from zq.handling.hooks import Hooks, hooked
-from zq.keys.own import KeySource, source_of_key
+from zq.keys.own import KeySource, given_key, source_of_key
 from zq.processes.pulse import NO_PULSE
 from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
@@ -93,7 +93,7 @@ class Worker:
         """
         self.address = resolve_address(address)
         source_of_key(key, self.address)
-        self.key = key
+        self.key = given_key(key)
         self.namespace = resolve_namespace(namespace)
         self.name = check_name("name", name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
         check_count("concurrency", concurrency, 1, 1000)

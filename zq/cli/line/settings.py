@@ -117,7 +117,7 @@ def _check(values: Any, where: str, folder: Path) -> dict[str, str]:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if values.get("key"):
-        values["key"] = str(folder / Path(values["key"]).expanduser())
+        values["key"] = str((folder / Path(values["key"]).expanduser()).absolute())
     return values
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zq.cli.serving import is_local
 from zq.cli.starting.ports import owner_of_port
+from zq.processes.endpoints import kept_address
 from zq.processes.own_folder import own_folder
 from zq.wire.address import DEFAULT_ADDRESS
 
@@ -63,7 +64,8 @@ def leave_key(say: TellLine) -> None:
 
 def option_for(address: str) -> str:
     """Returns what commands in this environment need to find a coordinator, with a space before it; empty: nothing."""
-    return "" if address == (os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS) else f" -a {address}"
+    known = kept_address(os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS)
+    return "" if kept_address(address) == known else f" -a {address}"
 
 
 def bind_of_dashboard(given: str | None, say: TellLine) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from zq.cli.output import echo, exit_codes
+from zq.keys.own import given_key
 from zq.processes.birth import become_child
 from zq.processes.children import start_program, wait_or_kill
 from zq.processes.exits import describe_exit
@@ -56,7 +57,7 @@ class DashboardChild:
         if missing:
             raise ValueError(f"the dashboard needs {' and '.join(missing)}: pip install 'zqkit[dashboard]'")
         options_of({"bind": bind, "key": key})
-        self._settings = {"bind": bind, "key": key}
+        self._settings = {"bind": bind, "key": key and str(given_key(key))}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
