@@ -182,7 +182,7 @@ def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
         back_up(tmp_path / "data", tmp_path / "copy")
     with pytest.raises(zq.StoreError, match=r"empty has no data\.mdb: expected the directory of a coordinator"):
         back_up(tmp_path / "empty", tmp_path / "copy2")
-    with pytest.raises(zq.StoreVersionError, match=r"foreign has no schema"):
+    with pytest.raises(zq.StoreVersionError, match=r"foreign holds an LMDB database that zq did not write"):
         back_up(foreign, tmp_path / "copy3")
     with zq.Coordinator(tmp_path / "data"), pytest.raises(zq.StoreError, match=r"cannot read .*data"):
         back_up(tmp_path / "data", tmp_path / "copy4")  # of this very process, whose locks it would let go

@@ -30,6 +30,7 @@ def main() -> None:
         "--rows", default=",".join(ROWS), help=f"in turn, or at once, as in 7+8,9 [default: {','.join(ROWS)}]"
     )
     parser.add_argument("--count", type=int, help="injuries of each run [default: that of the row]")
+    parser.add_argument("--share", type=float, default=1.0, help="of the injuries that a row has [default: 1]")
     parser.add_argument("--journal", choices=("on", "off"), help="with which it begins [default: on and off in turn]")
     parser.add_argument("--plants", action="store_true", help="let each planted fault be found, and do nothing else")
     arguments = parser.parse_args()
@@ -73,7 +74,8 @@ def _one(arguments: argparse.Namespace, seed: int, turn: int, which: str) -> boo
         print(line({"row": which, "skipped": reasons}), flush=True)
         return True
     place = Path(tempfile.mkdtemp(prefix="zq-chaos-"))
-    counts = [arguments.count or (row.shift if arguments.nightly else row.usual) for row in rows]
+    usual = [row.shift if arguments.nightly else row.usual for row in rows]
+    counts = [arguments.count or max(1, round(arguments.share * count)) for count in usual]
     lines = run(
         rows, seed, place, counts, journal=arguments.journal or ("on", "off")[turn % 2], is_long=arguments.nightly
     )

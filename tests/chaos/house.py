@@ -212,8 +212,7 @@ def _look(client: zq.Client, ledger: Ledger, known: frozenset[str]) -> Final:
     results: dict[str, Any] = {}
     for state in STATES:
         for task in client.tasks(state):  # type: ignore[arg-type] # one of them
-            assert task.queue is not None
-            if task.id in known:
+            if task.id in known or task.queue is None:  # of a queue that was deleted since
                 continue
             states[task.id] = state
             if state == "done":

@@ -69,7 +69,7 @@ ROWS = {
             injuries.stop_coordinator,
             3,
             5,
-            options=("--gone-after", "2.5"),
+            options=("--suspect-after", "2", "--gone-after", "2.5"),
             workers=IN_CHILDREN,
         ),
         Row("11", "faults of the network", surroundings.cut_lines, 20, 40, around=machines.behind_a_proxy),

@@ -100,7 +100,7 @@ BAD: Final = (
 SUMS: Final = {
     "seeds": "seeds", "events": "events", "points": "points", "pairs": "pairs", "images": "images", "plants": "plants",
     "frames": "frames", "pieces": "pieces sent", "attacks": "attacks", "checks": "checks", "runs": "runs",
-    "examples": "sequences", "steps": "steps", "tasks": "tasks", "rounds": "rounds",
+    "games": "sequences", "steps": "steps", "tasks": "tasks", "rounds": "rounds",
     "injuries": "injuries", "refused": "refused", "acknowledged": "acknowledged", "executions": "executions",
     "again": "executed again", "stale_refused": "stale refused", REFUSED: "second ones refused",
     "bitten": "noticed", "lost_and_named": "damaged rows named", "turned_away": "turned away",

@@ -288,7 +288,8 @@ def test_all_of_a_large_file_is_looked_at_when_one_start_after_the_other_was_end
     holder = json.loads((path / "lock").read_text())
     assert holder["is_closed"]
 
-    (path / "lock").write_text(json.dumps({**holder, "is_closed": False, "unclean_ends": UNCLEAN_ENDS_MAX - 2}))
+    state = {"is_closed": False, "is_reading": False, "unclean_ends": UNCLEAN_ENDS_MAX - 2}
+    (path / "lock").write_text(json.dumps({**holder, **state}))
     store = open_store(path, NAMES, options)
 
     assert len(set_aside_of(store)) == 1

@@ -170,3 +170,23 @@ def test_an_entry_that_is_there_twice_is_found_and_the_one_in_whose_place_it_is_
     [part] = [one for one in found if one.is_part]
     assert (part.table, part.is_mended) == (tables.PENDING, False)
     assert part.key <= gone and (part.stop is None or gone < part.stop)
+
+
+def test_pages_of_long_values_count_when_a_file_is_too_large_to_be_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LmdbStore(path, NAMES)
+    tx = store.begin()
+    tx.put(tables.RESULTS, b"long", b"y" * (60 * PAGE))
+    tx.commit()
+    store.close()
+    change(path, b"y" * (50 * PAGE), b"y" * (50 * PAGE - 1) + b"z")
+    monkeypatch.setattr(damage, "PAGES_MAX", 60)
+
+    assert look_for(path) == []
+    monkeypatch.setattr(damage, "PAGES_MAX", 200)
+    assert look_for(path) == [b"long"]
+
+
+def look_for(path: Path) -> list[bytes]:
+    return [row.key for row in damage.look(path, is_thorough=False).rows]

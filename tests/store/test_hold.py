@@ -91,11 +91,13 @@ def test_what_is_made_only_its_owner_may_read(tmp_path: Path) -> None:
 
 def test_ends_that_were_none_are_counted_until_one_is(tmp_path: Path) -> None:
     looping = []
-    for is_closed in (False, False, False, False, False, True, False):
+    for end in ("killed", "killed", "killed", "killed", "killed", "closed", "killed", "killed while it read", "killed"):
         hold = DirectoryHold(tmp_path / "s.zq")
         looping.append(hold.is_looping)
-        if is_closed:
+        if end != "killed while it read":
+            hold.note_read()
+        if end == "closed":
             hold.note_end()
         hold.close()
 
-    assert looping == [False, False, False, False, True, False, False]
+    assert looping == [False, False, False, False, True, False, False, False, True]

@@ -7,7 +7,7 @@ from pathlib import Path
 from zq.core.counters import begin_later
 from zq.core.storage import Transaction
 from zq.core.tables import TABLES
-from zq.store.copying import Copied, copy_store
+from zq.store.copying import Copied, check_there, check_unused, copy_store
 from zq.store.lmdb import LmdbStore
 
 
@@ -20,7 +20,7 @@ def back_up(directory: str | Path, target: str | Path) -> Copied:
 
     Raises:
         StoreError: there is something at the target, or one of the two cannot be read or written.
-        StoreVersionError: another version of zq wrote it.
+        StoreVersionError: another version of zq wrote it, or something else.
         StoreCorruptError: something is gone that was answered.
     """
     return copy_store(Path(directory), Path(target), TABLES)
@@ -56,10 +56,14 @@ def compact(directory: str | Path) -> tuple[int, int]:
 
     Raises:
         StoreLockedError: a coordinator has it.
-        StoreError: there is no room for a second one beside it, or it cannot be read or written; it is as it was.
-        StoreVersionError: another version of zq wrote it.
+        StoreError: there is none, or no room for a second file beside it, or it cannot be read or written; it is as it
+            was.
+        StoreVersionError: another version of zq wrote it, or something else.
     """
-    store = LmdbStore(directory, TABLES)
+    path = Path(directory)
+    check_there(path)
+    check_unused(path, "stop its coordinator first")
+    store = LmdbStore(path, TABLES)
     try:
         return store.compact()
     finally:

@@ -15,8 +15,9 @@ from zq.care.set_aside import all_set_aside
 from zq.care.surroundings import look_around
 from zq.core.recounted import all_changes, notes_of
 from zq.core.tables import DAMAGED, SCHEMA, TABLES
-from zq.errors import StoreError
+from zq.errors import StoreCorruptError, StoreError
 from zq.store.copying import is_in_use
+from zq.store.damage import check_ours
 from zq.store.draft import DraftTransaction, LmdbRows, reading
 from zq.store.hold import DATA_FILE, JOURNAL_FILE
 from zq.store.journal import read_beyond
@@ -47,6 +48,13 @@ def examine(directory: str | Path, advance: Callable[[int], None] | None = None)
         raise StoreError(f"{path} is no directory: expected that of a coordinator")
     yield from look_around(path)
     if not (path / DATA_FILE).is_file():
+        return
+    try:
+        check_ours(path, is_read_only=True)
+    except StoreError as error:
+        yield Finding(
+            Weight.BROKEN, str(path / DATA_FILE), str(error), SALVAGE if isinstance(error, StoreCorruptError) else ""
+        )
         return
     with ExitStack() as opened:
         in_use = is_in_use(path)

@@ -23,9 +23,10 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.remains import ask_recount
 from zq.core.storage import Damage
 from zq.core.tables import FINISHED, TABLES
-from zq.errors import StoreCorruptError, StoreError, StoreLockedError
+from zq.errors import StoreCorruptError, StoreError
 from zq.store import DiskStore, LmdbOptions, open_store
-from zq.store.copying import is_in_use
+from zq.store.copying import check_there, check_unused
+from zq.store.damage import check_ours
 from zq.store.draft import MAP_SPARE, reading
 from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
 from zq.store.lmdb import LmdbStore
@@ -47,14 +48,14 @@ def repair(
 
     Raises:
         StoreLockedError: a coordinator has it.
+        StoreVersionError: another version of zq wrote it, or something else.
         StoreCorruptError: the journal is not whole, or the data file was cut off: `salvage` is for these.
         StoreError: it cannot be read or written, or the file is something else.
     """
     path = Path(directory)
-    if not (path / DATA_FILE).is_file():
-        raise StoreError(f"{path} has no {DATA_FILE}: put it back, or restore a backup")
-    if is_in_use(path):
-        raise StoreLockedError(f"{path} is in use: stop its coordinator first; what it meets by itself, it sets aside")
+    check_there(path)
+    check_unused(path, "stop its coordinator first; what it meets by itself, it sets aside")
+    check_ours(path)
     known = {} if into is None else _read_lines(Path(into))
     done: list[str] = []
     left = sorted(one.name for one in path.iterdir() if one.name in HALF_MADE)

@@ -22,12 +22,12 @@ from zq.core.remains import ask_recount
 from zq.core.state.queue import QueueRecord
 from zq.core.storage import Transaction
 from zq.core.tables import AT_ENDED, INDEX, QUEUES, TABLES, unpack
-from zq.errors import StoreCorruptError, StoreLockedError
+from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.store import LmdbOptions, LmdbStore
-from zq.store.copying import REPORT_FILE, is_in_use, making
+from zq.store.copying import REPORT_FILE, check_unused, making
 from zq.store.damage import copy_rows
 from zq.store.draft import MAP_SPARE
-from zq.store.hold import DATA_FILE
+from zq.store.hold import DATA_FILE, JOURNAL_FILE
 from zq.store.journal import ROOM_MIN, read_remains
 from zq.store.raw import RawFile
 from zq.store.records import (
@@ -79,13 +79,15 @@ def salvage(directory: str | Path, target: str | Path, advance: Callable[[int], 
         StoreError: there is something at the target, or one of the two cannot be read or written.
     """
     source, target = Path(directory), Path(target)
-    if is_in_use(source):
-        raise StoreLockedError(f"{source} is in use: stop its coordinator first, or make a backup of it")
+    check_unused(source, "stop its coordinator first, or make a backup of it")
+    before = _times_of(source)
     with making(source, target) as part:
         with RawFile.open(source) as raw:
             map_bytes = 2 * raw.size + MAP_SPARE
             _, strays = copy_rows(raw, part / DATA_FILE, map_bytes, advance, (*TABLES, CHECKPOINT_TABLE))
             is_older = bool(raw.meta_faults)
+            if raw.schema_text is None and not (strays or raw.has_all_tables):
+                raise StoreError(f"{source} has nothing that zq wrote, as far as it can be read")
         options = LmdbOptions(map_bytes=map_bytes, free_bytes_min=0, journal=False)
         with closing(LmdbStore(part, (*TABLES, CHECKPOINT_TABLE), options)) as store:
             mend_all(store)
@@ -100,9 +102,18 @@ def salvage(directory: str | Path, target: str | Path, advance: Callable[[int], 
         if strays:
             lines.append({"what": "strays", "why": f"{strays} rows were found on pages that nothing leads to any more"})
         _write_report(part / REPORT_FILE, lines)
+        if _times_of(source) != before:
+            raise StoreLockedError(f"{source} was written while it was read: stop its coordinator first")
     kinds = [line["what"] for line in lines]
     damaged, ids = kinds.count("damaged"), kinds.count("id")
     return Salvaged(tasks, damaged, ids, log.applied, log.missing, str(target / REPORT_FILE))
+
+
+def _times_of(directory: Path) -> list[tuple[int, int, int] | None]:
+    """Returns what is another when the files of a directory are written, or others have their names."""
+    found = [directory / name for name in (DATA_FILE, JOURNAL_FILE)]
+    about = [path.stat() if path.exists() else None for path in found]
+    return [None if one is None else (one.st_ino, one.st_size, one.st_mtime_ns) for one in about]
 
 
 class _Log:

@@ -43,7 +43,14 @@ from zq.submit_options import (
 )
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads, payload_at
-from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX, WAIT_MAX
+from zq.wire.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_TASKS_MAX,
+    MARKED_VERBS,
+    PAYLOAD_BYTES_CEILING,
+    PAYLOAD_BYTES_MAX,
+    WAIT_MAX,
+)
 from zq.wire.messages import (
     Accepted,
     Assignment,
@@ -353,7 +360,8 @@ class Calls:
         return self.ask(Query(0, what, arguments))
 
     def command(self, verb: str, arguments: dict[str, Any]) -> Call[Any]:
-        return self.ask(Command(0, verb, arguments))
+        marked = {**arguments, "mark": self.session.make_id()} if verb in MARKED_VERBS else arguments
+        return self.ask(Command(0, verb, marked))
 
     def cancel(self, id: str) -> Call[int]:
         return self.ask(Cancel(0, id))

@@ -9,6 +9,9 @@ from zq.core.tables import SCHEMA
 
 SUM_BYTES: Final = 4
 
+COPIED_BYTES_MAX: Final = 1024
+"""Up to which it takes less to copy a value than to look at it where it is."""
+
 SCHEMAS_OF_VALUES: Final = (12, 13)
 """Whose checksums were of the value alone."""
 
@@ -25,6 +28,6 @@ def sealed(salt: int, key: bytes, value: bytes) -> bytes:
 
 def is_whole(salt: int, key: bytes, stored: bytes, schema: int = SCHEMA) -> bool:
     """Returns whether what is stored under a key is what was stored there."""
-    value = memoryview(stored)[SUM_BYTES:]
+    value = memoryview(stored)[SUM_BYTES:] if len(stored) > COPIED_BYTES_MAX else stored[SUM_BYTES:]
     found = crc32(value) if schema in SCHEMAS_OF_VALUES else crc32(value, crc32(key, salt))
     return found.to_bytes(SUM_BYTES, "big") == stored[:SUM_BYTES]

@@ -30,9 +30,12 @@ versions.
 | roster | group id, 0, batch or group id | kind u8 (0 task, 1 group, 2 both): what was let in while it was open |
 | bindings | number u32 | pattern, queue, headers |
 | namespaces | namespace | max_tasks, max_bytes |
-| chores | verb, 0, id | reason, key of the one it is part of, at which index it is, count, how many are part of it |
+| chores | verb, 0, id | reason, key of the one it is part of, index it is at, count, how many are part of it, marks |
 | measures | see `zq.core.measures.steps` | what was counted in a step of time, over all queues and in some |
 | publications | publication id | queue and batch id of everything that it became |
+| answers | b"n" | how many commands with a mark there were |
+| answers | b"s", slot u16 | mark of the command that is remembered there |
+| answers | b"m", mark | slot, is it over, what it has done |
 | damaged | b"r", number u64 | table, key, stop, what was stored, why, time, is it a part: what was set aside |
 | damaged | b"recount" | tables of which something was set aside since the last recount, and the first row of that |
 
@@ -83,12 +86,13 @@ ROSTER: Final = "roster"
 BINDINGS: Final = "bindings"
 PUBLICATIONS: Final = "publications"
 MEASURES: Final = "measures"
+ANSWERS: Final = "answers"
 DAMAGED: Final = "damaged"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
     EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS, NAMESPACES,
-    CHORES, MEASURES, DAMAGED,
+    CHORES, MEASURES, ANSWERS, DAMAGED,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)

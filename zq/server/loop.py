@@ -174,6 +174,7 @@ class Server:
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
+        self._store.note_read()
         self._is_serving = True
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._opened.callback(context.destroy, linger=0)

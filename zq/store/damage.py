@@ -13,6 +13,8 @@ which no payload is a part, whatever bit it is: without them nobody knows what a
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ from zq.store.records import CHECKPOINT_TABLE
 log = logging.getLogger(__name__)
 
 PAGES_MAX: Final = 4096
-"""Pages of trees up to which all of a file is looked at when it is opened: a tenth of a second. What is damaged in a
+"""Pages in use up to which all of a file is looked at when it is opened: a tenth of a second. What is damaged in a
 larger one is found when it is read.
 """
 
@@ -53,6 +55,9 @@ BOOKKEEPING: Final = (tables.META, tables.QUEUES, CHECKPOINT_TABLE)
 
 _COMMIT_ROWS = 5000
 
+_LOOKS_MAX = 5
+"""At a file that is written meanwhile."""
+
 
 class Look(NamedTuple):
     """What was seen of a data file.
@@ -64,6 +69,62 @@ class Look(NamedTuple):
 
     rows: list[RawRow]
     schema: bytes | None
+
+
+def check_ours(directory: Path, *, is_read_only: bool = False) -> None:
+    """Raises when zq did not write what is in a directory, before anything there is written, made or locked. It says
+    nothing of one that has no data file, or one that is empty or may not be read.
+
+    Args:
+        is_read_only: whether it will only be read, and of one that does not tell its tables what it can.
+
+    Raises:
+        StoreVersionError: it holds a database of something else.
+        StoreCorruptError: it is no file of LMDB, or does not tell which tables it has.
+    """
+    for _ in range(_LOOKS_MAX):
+        if not _is_to_be_looked_at(directory / DATA_FILE):
+            return
+        with RawFile.open(directory) as raw:
+            trouble = _trouble_of(raw, directory)
+        if trouble is None or (is_read_only and isinstance(trouble, StoreCorruptError)):
+            return
+        with RawFile.open(directory) as again:
+            if again.meta == raw.meta:  # else it is written meanwhile, and pages are of one moment and another
+                raise trouble
+
+
+def _is_to_be_looked_at(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0 and os.access(path, os.R_OK)
+
+
+def _trouble_of(raw: RawFile, directory: Path) -> StoreError | None:
+    faults = list(raw.first_faults())
+    try:
+        _check_length(raw, directory / DATA_FILE, faults)
+        _check_list(directory, faults)
+    except StoreCorruptError as error:
+        return error
+    return refusal(str(directory), None) if _is_foreign(raw, faults) else None
+
+
+def _is_foreign(raw: RawFile, faults: Iterable[RawRow]) -> bool:
+    """Returns whether a file whose list of tables can be read has something, and nothing that tells of a schema."""
+    if raw.schema_text is not None or raw.has_all_tables or _lost_list(faults) is not None:
+        return False
+    trees = raw.tables()
+    is_ours = set(trees) <= {INFO_TABLE} and not any(tree.entries for tree in trees.values())  # which is made first
+    return not is_ours or raw.meta.main.entries != len(trees)
+
+
+def _lost_list(faults: Iterable[RawRow]) -> RawRow | None:
+    return next(
+        (row for row in faults if row.is_lost and not row.table and str(row.fault).startswith(LIST_OF_TABLES)), None
+    )
 
 
 def look(directory: Path, *, is_thorough: bool) -> Look:
@@ -82,35 +143,36 @@ def look(directory: Path, *, is_thorough: bool) -> Look:
         )
     with RawFile.open(directory) as raw:
         found = list(raw.first_faults())
+        if _is_foreign(raw, found):
+            raise refusal(str(directory), None)
         if raw.schema_text is not None and readable(raw.schema_text) is None:
             raise refusal(str(directory), raw.schema_text)
-        pages = sum(tree.pages for tree in raw.tables().values())
+        pages = sum(tree.pages + tree.overflow_pages for tree in raw.tables().values())
         if not found and not is_thorough and pages > PAGES_MAX and raw.size >= raw.meta.bytes_min:
             return Look([], raw.schema_text)
         found = list(raw.rows(only_faults=True))
-        if raw.is_cut_off:
-            raise StoreCorruptError(
-                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
-            )
-        _check_list(raw, directory, found)
+        _check_length(raw, path, found)
+        _check_list(directory, found)
     _check_journal(path, found)
     return Look(found, raw.schema_text)
 
 
-def _check_list(raw: RawFile, directory: Path, found: list[RawRow]) -> None:
-    """Raises when nobody knows which tables there are, or whose: a directory must not be taken for an empty one."""
-    lost = next(
-        (row for row in found if row.is_lost and not row.table and str(row.fault).startswith(LIST_OF_TABLES)), None
-    )
+def _check_length(raw: RawFile, path: Path, found: list[RawRow]) -> None:
+    """Raises StoreCorruptError when something that was looked for is beyond the end of the file."""
+    if raw.is_cut_off or (raw.size < raw.meta.bytes_min and _lost_list(found) is not None):
+        raise StoreCorruptError(
+            f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
+        )
+
+
+def _check_list(directory: Path, found: list[RawRow]) -> None:
+    """Raises when nobody knows which tables there are: a directory must not be taken for an empty one."""
+    lost = _lost_list(found)
     if lost is not None:
         raise StoreCorruptError(
             f"{directory / DATA_FILE} is damaged where it says which tables it has ({lost.fault}): restore a backup of the whole "
             "directory, or save what is left with `zq salvage`, which finds rows page by page"
         )
-    if raw.schema_text is not None or raw.has_all_tables:
-        return
-    if any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables()):
-        raise refusal(str(directory), None)
 
 
 def _check_journal(name: Path, found: list[RawRow]) -> None:

@@ -46,7 +46,8 @@ class DirectoryHold:
         folder: the directory, open.
         is_lost: whether what LMDB has open is not its own any more: it must not be closed, nor touched.
         is_new: whether there was no data file.
-        is_looping: whether so many who had it last did not end as they should that something here may end them.
+        is_looping: whether who had it last was ended while it read what is read at each start, or so many did not end
+            as they should, that something here may end them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,12 +79,15 @@ class DirectoryHold:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
+            self._check_ours()
             before = _read_holder(self._file)
             self._check_not_lost(before)
             unclean = 0 if before.get("is_closed", True) else int(before.get("unclean_ends", 0)) + 1
-            self.is_looping = unclean % UNCLEAN_ENDS_MAX == UNCLEAN_ENDS_MAX - 1
+            self.is_looping = unclean % UNCLEAN_ENDS_MAX == UNCLEAN_ENDS_MAX - 1 or (
+                unclean > 0 and bool(before.get("is_reading", False))
+            )
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            state = {"has_data": not self.is_new, "is_closed": False, "unclean_ends": unclean}
+            state = {"has_data": not self.is_new, "is_closed": False, "is_reading": True, "unclean_ends": unclean}
             self._holder = {**holder, "started": _started(os.getpid()), **state}
             self._say_holder()
         except BaseException:
@@ -122,6 +126,11 @@ class DirectoryHold:
                 "came since was answered: put it back, or start on the directory that you want"
             )
 
+    def note_read(self) -> None:
+        """Notes that all was read that is read at each start: what ends it now does not do so at each."""
+        self._holder["is_reading"] = False
+        self._say_holder()
+
     def note_opened(self) -> None:
         """Notes by which descriptors LMDB has what it has opened just now."""
         folder = self.folder.reach()
@@ -148,6 +157,14 @@ class DirectoryHold:
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
+
+    def _check_ours(self) -> None:
+        """Raises when something else has a file of that name, which would be written over."""
+        text = os.pread(self._file, 1000, 0).strip(b"\0 ")
+        if text and not text.startswith(b"{"):
+            raise StoreError(
+                f"{self._path / HOLD_FILE} is not of zq, and would be written over: choose another directory"
+            )
 
     def _check_not_lost(self, before: dict[str, Any]) -> None:
         """Raises when there was a data file and is none: a new one in its place would be all that is found later."""
@@ -257,6 +274,18 @@ def _describe(holder: dict[str, Any]) -> str:
     if _runs(pid, holder.get("started")):
         return name
     return f"a process that was forked from {name}; that one has ended, and `fuser` on the file lock says who is left"
+
+
+def who_has(directory: Path) -> str:
+    """Returns who has a directory that is in use, as far as it is known."""
+    try:
+        number = os.open(directory / HOLD_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "another process"
+    try:
+        return _describe(_read_holder(number))
+    finally:
+        os.close(number)
 
 
 def _runs(pid: int, started: str | None) -> bool:

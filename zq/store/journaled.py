@@ -71,6 +71,7 @@ class JournaledStore:
         self.commit_seconds, self.rest_at = 0.0, inf
         self.checkpoints = self.records = self.record_bytes = 0
         self._tables, self._log = tables, log
+        self.note_read: Callable[[], None] = lambda: None  # to be called when the books are read
         self.damages = tables.damages
         self._make_log = make_log
         self._retry_at, self._reason = -inf, ""  # monotonic; why there is no log

@@ -27,7 +27,7 @@ from zq.core.sums import salt_of
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
-from zq.store.damage import look, rebuild, set_aside
+from zq.store.damage import check_ours, look, rebuild, set_aside
 from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, scan_rows, second_writer, store_error
 from zq.store.gauge import Gauge
 from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold
@@ -215,8 +215,9 @@ class LmdbStore:
         self._place_at = 0.0  # monotonic, from when on a turn begins with a look at the place
         self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
+        check_ours(self.path)
         self._hold = DirectoryHold(self.path)
-        self.check_opened = self._hold.check_opened
+        self.check_opened, self.note_read = self._hold.check_opened, self._hold.note_read
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
@@ -225,7 +226,6 @@ class LmdbStore:
         self._forget = drop_in_forks(partial(keep_for_ever, self._env))
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
-        options = self._options
         self._tables = tables
         try:
             if is_new:
@@ -239,7 +239,7 @@ class LmdbStore:
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
-            mib = options.map_bytes >> 20
+            mib = self._options.map_bytes >> 20
             raise StoreError(
                 f"cannot open {self.path}: {error}. The store asks for {mib} MiB of addresses (not of memory), which "
                 "`ulimit -v` or a container's limit may forbid: give a smaller map, by --map-mib 1024 or "

@@ -53,6 +53,7 @@ def _with_journal(disk: LmdbStore, *, has_journal: bool) -> DiskStore:
     log = JournalFile.open(disk.folder, salt) if salt else None
     try:
         store = JournaledStore(disk, log, make_log=partial(JournalFile.make, disk.folder))
+        store.note_read = disk.note_read
         if has_journal:
             return store
         store.leave_log()

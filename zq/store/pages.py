@@ -148,33 +148,33 @@ def _places(page: bytes, number: int, kind: int) -> tuple[int, ...]:
     return places
 
 
-def read_leaf(page: bytes, number: int) -> list[LeafNode]:
-    """Returns the entries of a leaf, in their order; raises BrokenPageError when it is none."""
+def read_leaf(page: bytes, number: int) -> tuple[list[LeafNode], bool]:
+    """Returns the entries of a leaf, in their order, and whether they lie upon each other or leave a gap: they fill it
+    from its end, each at an even place. One of them may be there twice then, in the place of another.
+
+    Raises:
+        BrokenPageError: it is no leaf.
+    """
     found = []
     end = len(page)
     taken = 0
-    for place in _places(page, number, LEAF):
-        size, flags, key_bytes = _NODE.unpack_from(page, place)
+    unpack, make = _NODE.unpack_from, tuple.__new__
+    places = _places(page, number, LEAF)
+    for place in places:
+        size, flags, key_bytes = unpack(page, place)
         at = place + _NODE_BYTES
         value_at = at + key_bytes
         stop = value_at + (8 if flags & BIG_NODE else size)
         if stop > end or not 1 <= key_bytes <= KEY_BYTES_MAX or flags & ~(BIG_NODE | TREE_NODE):
             raise BrokenPageError("an entry does not fit it")
-        taken += stop - place
-        found.append(LeafNode(page[at:value_at], flags, page[value_at:stop], size))
+        taken += (stop - place + 1) & ~1
+        found.append(
+            make(LeafNode, (page[at:value_at], flags, page[value_at:stop], size))
+        )  # half as long as by its name
     if taken > end:  # many times the same one: that would be gone on with for long
         raise BrokenPageError("its entries lie upon each other")
-    return found
-
-
-def is_crowded(page: bytes, nodes: list[LeafNode]) -> bool:
-    """Returns whether entries of a leaf lie upon each other, or leave a gap: they fill it from its end, each at an even
-    place. One of them may be there twice then, in the place of another.
-    """
-    _, _, _, lower, upper = _HEAD.unpack_from(page)
-    taken = sum([(len(node.key) + len(node.value) + _NODE_BYTES + 1) & ~1 for node in nodes])
-    places = page[HEAD_BYTES_OF_PAGE:lower]
-    return taken != len(page) - upper or len({*memoryview(places).cast("H")}) != len(nodes)
+    is_crowded = taken != end - _HEAD.unpack_from(page)[4] or len(set(places)) != len(places)
+    return found, is_crowded
 
 
 def read_branch(page: bytes, number: int) -> list[tuple[bytes, int]]:

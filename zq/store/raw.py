@@ -34,7 +34,6 @@ from zq.store.pages import (
     PageWalk,
     check_overflow,
     free_pages_of,
-    is_crowded,
     page_of,
     pages_below,
     read_branch,
@@ -239,7 +238,10 @@ class RawFile:
         said: dict[bytes, bytes] = {}
         for table, tree in trees:
             if self._name_by_rows(table, tree) == INFO_TABLE:
-                said.update((node.key, node.value) for node in self._peek(table, tree))
+                rows = [
+                    (node.key, node.value) for node in self._peek(table, tree)
+                ]  # of another name, by checksum alone
+                said.update(row for row in rows if table == INFO_TABLE or row[0] == SEALED_KEY)
         text = schema_told(said.get(SCHEMA_KEY), said.get(SEALED_KEY))
         self.schema_text = self._schema_by_rows(trees) if text is None else text
         self.schema = readable(self.schema_text or b"") or SCHEMA
@@ -266,7 +268,7 @@ class RawFile:
             if self._seen[page]:
                 continue
             try:
-                nodes = read_leaf(self._read(page), page)
+                nodes, _ = read_leaf(self._read(page), page)
             except BrokenPageError:
                 continue
             for node in nodes:
@@ -287,7 +289,7 @@ class RawFile:
 
     def rows_of(self, table: str, tree: PageTree, *, only_faults: bool = False) -> Iterator[RawRow]:
         """Yields the rows of a table, as `rows` does."""
-        salt = salt_of(table)
+        salt, has_sum, schema = salt_of(table), table != INFO_TABLE, self.schema
         last = b""
         count, is_torn = 0, False
         self._walked = [0, 0, 0]
@@ -306,20 +308,18 @@ class RawFile:
                     text = f"page {page_of(stored)}: {error}"
                     yield RawRow(table, key, b"", text, key + b"\0", is_part=True, is_lost=True)
                     continue
-            row = RawRow(table, key, stored)
-            if table == INFO_TABLE:
-                row = self._of_schema(row)
-            elif not is_whole(salt, key, stored, self.schema) and not (
-                self._is_carried and is_whole(salt, key, stored)
-            ):
-                row = row._replace(fault="it does not match its checksum")
-            if row.fault is None:
+            fault = right = None
+            if not has_sum:
+                fault, right = self._fault_of_schema(key, stored)
+            elif not is_whole(salt, key, stored, schema) and not (schema != SCHEMA and is_whole(salt, key, stored)):
+                fault = "it does not match its checksum"
+            if fault is None:
                 if key <= last:
-                    row = row._replace(fault=MISPLACED)
+                    fault = MISPLACED
                 else:
                     last = key
-            if row.fault is not None or not only_faults:
-                yield row
+            if fault is not None or not only_faults:
+                yield RawRow(table, key, stored, fault, right=right)
         if is_torn:
             return
         pages = [tree.branch_pages, tree.leaf_pages, tree.overflow_pages]
@@ -327,17 +327,13 @@ class RawFile:
             text = f"it has {count} rows on {self._walked} pages, and its tree speaks of {tree.entries} on {pages}"
             yield RawRow(table, b"", b"", text, is_part=True, is_lost=count < tree.entries)
 
-    def _of_schema(self, row: RawRow) -> RawRow:
-        """Returns a row of INFO_TABLE with what is wrong with it."""
+    def _fault_of_schema(self, key: bytes, stored: bytes) -> tuple[str | None, tuple[bytes, bytes] | None]:
+        """Returns what is wrong with a row of INFO_TABLE, and what is right."""
         rows = schema_rows(self.schema_text or b"%d" % SCHEMA)
-        if row.key == PLACE_KEY or rows.get(row.key) == row.stored:
-            return row
-        key = SCHEMA_KEY if row.key not in rows else row.key
-        return row._replace(fault="it does not say which schema the other rows are of", right=(key, rows[key]))
-
-    @property
-    def _is_carried(self) -> bool:
-        return self.schema != SCHEMA
+        if key == PLACE_KEY or rows.get(key) == stored:
+            return None, None
+        right = SCHEMA_KEY if key not in rows else key
+        return "it does not say which schema the other rows are of", (right, rows[right])
 
     # Pages.
 
@@ -400,7 +396,7 @@ class RawFile:
                 self._take(one.page)
                 page = self._read(one.page)
                 if one.depth == tree.depth:
-                    nodes = read_leaf(page, one.page)
+                    nodes, is_crowded = read_leaf(page, one.page)
                     self._walked[1] += 1
                 else:
                     self._walked[0] += 1
@@ -409,7 +405,7 @@ class RawFile:
             except BrokenPageError as error:
                 yield _lost(table, one, str(error))
                 continue
-            if is_crowded(page, nodes):
+            if is_crowded:
                 yield _lost(table, one, "its entries lie upon each other, and there may have been others")
             elif nodes and (nodes[0].key < one.start or (one.stop is not None and nodes[-1].key >= one.stop)):
                 text = f"page {one.page}: its keys are not those that lead to it"

@@ -143,3 +143,8 @@ EVENT_KINDS_MAX = 100
 
 SEEN_MAX = 1 << 62
 """Number of the last message of events that was seen, from which it goes on: what follows has room to count up."""
+
+MARKED_VERBS: Final = frozenset(
+    ("retry", "replay", "purge-dead", "bury", "stop-replay", "delete-schedule", "run-schedule", "bind", "unbind")
+)
+"""Commands whose answer says what they did, and would say another thing when they are asked again: they have a mark."""

@@ -23,7 +23,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
-from zq.core.admin import dead_searches
+from zq.core.admin import answers, dead_searches
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.operation import Chore
@@ -42,6 +42,9 @@ SWEPT: Final = 4
 
 JOIN_PORTION: Final = 2000
 """Results that one step joins, which cost less."""
+
+MARKS_OF_CHORE_MAX: Final = 100
+"""Commands for the same that are told later what it has done, should they ask again."""
 
 LOOKED_AT_MAX: Final = 1000
 """Chores that one step looks at: those that wait for others are passed by."""
@@ -65,9 +68,16 @@ def cancel(books: Books, step: Step, asker: tuple[Peer, int], id: str, *, is_aga
     _begin(books, step, asker, Chore(END_TASKS, id, cancelling.REASON), done)
 
 
-def bury(books: Books, step: Step, asker: tuple[Peer, int], id: str, reason: str) -> None:
-    """Makes a dead letter of a task, or of every task of a batch, that has not ended; answered with how many."""
-    _begin(books, step, asker, Chore(BURY_TASKS, id, reason))
+def bury(books: Books, step: Step, asker: tuple[Peer, int], id: str, reason: str, mark: str = "") -> None:
+    """Makes a dead letter of a task, or of every task of a batch, that has not ended; answered with how many, also who
+    asks again with the same mark.
+    """
+    chore = books.chores.going.get(Chore(BURY_TASKS, id).key) or Chore(BURY_TASKS, id, reason)
+    if mark and mark not in chore.marks and len(chore.marks) < MARKS_OF_CHORE_MAX:
+        chore.marks = (*chore.marks, mark)
+        if chore.key in books.chores.going:
+            books.chores.save(step, chore)
+    _begin(books, step, asker, chore)
 
 
 def _begin(books: Books, step: Step, asker: tuple[Peer, int], chore: Chore, done: int = 0) -> None:
@@ -139,6 +149,8 @@ def _end(books: Books, step: Step, chore: Chore) -> None:
     if row is not None:
         row.cancelled = chore.count
         groups.save(step, row)
+    for mark in chore.marks:
+        answers.note(step, mark, chore.count)
     for (peer, request), done in books.chores.askers.pop(chore.key, {}).items():
         step.send(peer, Answer(request, chore.count + done))
 

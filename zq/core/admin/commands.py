@@ -5,7 +5,7 @@ transaction.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zq.core.admin import chores, dead_searches, namespaces, operations, workers
+from zq.core.admin import answers, chores, dead_searches, namespaces, operations, workers
 from zq.core.admin.dead_searches import DeadSearch
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
@@ -29,6 +29,7 @@ from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import dead_letters, publishing, schedules
 from zq.errors import short
+from zq.wire.limits import MARKED_VERBS, NAME_BYTES_MAX
 from zq.wire.policies import read_policies
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
@@ -54,7 +55,26 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
     command = COMMANDS.get(verb)
     if command is None:
         raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {short(verb)}")
-    return command(books, step, checked(arguments, books.queues))
+    checked(arguments, books.queues)
+    mark = _mark_in(arguments)
+    known = answers.find(step, mark) if mark and verb in MARKED_VERBS else None
+    if known is not None and known.is_over:
+        return _run_schedule_before(step, arguments) if verb == "run-schedule" else known.value
+    value = command(books, step, arguments)
+    if verb in MARKED_VERBS and value is not LATER:
+        answers.note(step, mark, None if verb == "run-schedule" else value)
+    return value
+
+
+def _mark_in(arguments: dict[str, Any]) -> str:
+    mark = optional_text_in(arguments, "mark") or ""
+    if len(mark.encode()) > NAME_BYTES_MAX:
+        raise InvalidRequestError(f"expected a mark of at most {NAME_BYTES_MAX} bytes, got {short(mark)}")
+    return mark
+
+
+def _run_schedule_before(step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return schedules.show(step, text_in(arguments, "name"))
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
@@ -88,7 +108,8 @@ def _search(books: Books, arguments: dict[str, Any], *, is_purge: bool) -> DeadS
     """Reads which dead letters of a queue, or of all queues of the namespace that asks, are meant, by their reason."""
     queue, reason = named_queue(books, arguments), optional_text_in(arguments, "reason")
     number = None if queue is None else queue.number
-    return DeadSearch(number, prefix(arguments), reason, limit_in(arguments, LIST_MAX), is_purge)
+    limit = limit_in(arguments, LIST_MAX)
+    return DeadSearch(number, prefix(arguments), reason, limit, is_purge, mark=_mark_in(arguments))
 
 
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +147,7 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
 def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
     books.ceilings.check_store(step)
     reason = optional_text_in(arguments, "reason") or "buried by a client"
-    chores.bury(books, step, step.asker, text_in(arguments, "id"), reason)
+    chores.bury(books, step, step.asker, text_in(arguments, "id"), reason, _mark_in(arguments))
     return LATER
 
 

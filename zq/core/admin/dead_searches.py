@@ -2,7 +2,7 @@
 
 There may be millions, each with a reason of any length, so what is looked for may be far. Whoever asked is answered
 when enough were found, or all were seen; what dies meanwhile may be among them. A search is in memory only: after a
-restart nobody knows of it any more, and who has had no answer asks again.
+restart nobody knows of it any more, and who has had no answer asks again: a command with a mark then goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import inf
 from typing import Final
 
 from zq.core import tables
+from zq.core.admin import answers
 from zq.core.arguments import InvalidRequestError
 from zq.core.state import places
 from zq.core.state.books import Books
@@ -36,6 +37,7 @@ class DeadSearch:
     to: str | None = None  # to another queue
     cursor: bytes = b""
     count: int = 0
+    mark: str = ""  # of the command
 
 
 def begin(books: Books, step: Step, search: DeadSearch) -> None:
@@ -46,6 +48,14 @@ def begin(books: Books, step: Step, search: DeadSearch) -> None:
     """
     if step.asker in books.searches:
         return  # asked again: it goes on
+    known = answers.find(step, search.mark) if search.mark else None
+    if known is not None:
+        search.count = int(known.value)
+        search.left -= search.count
+        for asker, other in list(books.searches.items()):
+            if other.mark == search.mark:  # of a connection that is gone
+                books.searches[step.asker] = books.searches.pop(asker)
+                return
     if len(books.searches) >= SEARCHES_MAX:
         raise InvalidRequestError(f"{SEARCHES_MAX} searches go on, which is the most there may be; come back later")
     books.searches[step.asker] = search
@@ -68,7 +78,9 @@ def carry_on(books: Books, step: Step) -> float:
 def _go_on(
     books: Books, step: Step, peer: bytes, request: int, search: DeadSearch, portion: dead_letters.DeadPortion
 ) -> None:
-    if _look(books, step, search, portion):
+    is_over = _look(books, step, search, portion)
+    answers.note(step, search.mark, search.count, is_over=is_over)
+    if is_over:
         del books.searches[peer, request]
         step.send(peer, Answer(request, search.count))
 

@@ -370,7 +370,7 @@ def _deed(message: ToCoordinator | Error) -> tuple[str, Mapping[str, Any]]:
     """Returns what a message does, for people, and of a deed of administration with what."""
     match message:
         case Command(verb=verb, arguments=arguments):
-            return verb, arguments
+            return verb, {name: value for name, value in arguments.items() if name != "mark"}
         case Cancel(id=id):
             return "cancel", {"id": id}
         case _:

@@ -92,6 +92,7 @@ class Chore:
     at: int = 0  # index of the first task that is not yet looked at
     count: int = 0  # tasks that have ended by it
     below: int = 0  # chores that are part of it and go on; it waits for them
+    marks: tuple[str, ...] = ()  # of the commands that asked for it
 
     @property
     def key(self) -> str:
@@ -111,7 +112,14 @@ class Chores:
     def save(self, step: Step, chore: Chore) -> None:
         """Stores a chore that begins or goes on."""
         self.going[chore.key] = chore
-        record = (chore.reason, chore.parent, chore.at, chore.count, chore.below)
+        record = (
+            chore.reason,
+            chore.parent,
+            chore.at,
+            chore.count,
+            chore.below,
+            *((chore.marks,) if chore.marks else ()),
+        )
         step.tx.put(tables.CHORES, chore.key.encode(), tables.pack(record))
 
     def end(self, step: Step, chore: Chore) -> None:
