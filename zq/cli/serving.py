@@ -299,7 +299,9 @@ def worker(
     if reload:
         _supervise()
     with exit_codes():
-        spec, place, address, health_file = _kept(spec, stage, address, health_file)
+        from zq.cli.starting.places import kept_for_worker
+
+        spec, place, address, health_file = kept_for_worker(spec, stage, address, health_file)
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
@@ -309,20 +311,6 @@ def worker(
         _equip(found, address=address, name=name, processes=processes, concurrency=concurrency, limits=limits)
         found.spec = place
         work_watched(found, burst=burst, health_file=health_file)
-
-
-def _kept(
-    spec: str, stage: list[str] | None, address: str | None, health_file: Path | None
-) -> tuple[str, str, str | None, Path | None]:
-    """Returns the whole spec, and all as it means the same when a handler goes to another folder; so does ZQ_KEY."""
-    from zq.keys.own import given_key
-    from zq.processes.endpoints import kept_address, kept_path
-    from zq.processes.references import PART_SEPARATOR, kept_reference
-
-    spec = f"{spec}{PART_SEPARATOR}{','.join(stage)}" if stage else spec
-    if key := os.environ.get("ZQ_KEY"):
-        os.environ["ZQ_KEY"] = str(given_key(key))
-    return spec, kept_reference(spec), address and kept_address(address), health_file and kept_path(health_file)
 
 
 def _equip(
