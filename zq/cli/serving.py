@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -209,12 +208,11 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     from zq.processes.pulse import Pulse, ServiceManager
     from zq.processes.searches import ShortSearches
 
-    searches = ExitStack()
     server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
-        searches.callback(ShortSearches().stop)
+        ShortSearches()  # for as long as this process lives
         _announce(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once"
@@ -225,7 +223,6 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     finally:
         if dashboard is not None:
             dashboard.stop()
-        searches.close()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
