@@ -255,7 +255,10 @@ def _copy_tables(source: Path, part: Path) -> list[RedoRecord]:
 def _copy_pages(env: lmdb.Environment, txn: lmdb.Transaction, path: Path) -> None:
     with path.open("xb") as file:
         path.chmod(0o600)
-        env.copyfd(file.fileno(), compact=True, txn=txn)
+        try:
+            env.copyfd(file.fileno(), compact=True, txn=txn)
+        except lmdb.Error as error:
+            raise StoreError(f"cannot copy {env.path()} to {path}: {error}") from error
         os.fsync(file.fileno())
 
 

@@ -33,6 +33,9 @@ HOLD_FILE = "lock"
 """Says who has the directory."""
 
 
+LOCK_TRIES, LOCK_PAUSE = 4, 0.01
+"""And seconds between two."""
+
 UNCLEAN_ENDS_MAX = 5
 """Ends in a row that were none, kills or aborts: the next start looks at all of a file, however large. LMDB ends the
 process at some pages that are broken, and would do so at each start.
@@ -195,7 +198,7 @@ class DirectoryHold:
 
     def _take(self, number: int) -> None:
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(number)
         except BlockingIOError:
             raise StoreLockedError(
                 f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
@@ -206,6 +209,18 @@ class DirectoryHold:
         """Gives a lock up: closing would leave it to copies of the descriptor."""
         if self._own[number].is_own:
             fcntl.flock(number, fcntl.LOCK_UN)
+
+
+def _lock(number: int) -> None:
+    """Locks a file; who only looks whether it is locked has it for a moment, too."""
+    for _ in range(LOCK_TRIES - 1):
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE)
+        else:
+            return
+    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _flush_names_of(path: Path) -> None:
