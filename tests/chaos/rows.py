@@ -44,7 +44,9 @@ class Row(NamedTuple):
 
 
 PATIENT = ("--heartbeat-interval", "1", "--suspect-after", "3", "--gone-after", "15")
-"""Options for what must not take a worker for dead, however busy the machine is."""
+"""Options for what must not take a worker for dead, however busy the machine is; a crowd that starts makes it so busy
+that some are not heard for longer.
+"""
 
 IN_CHILDREN = {"shop-1-children": 2, "shop-2-children": 2}
 
@@ -120,7 +122,7 @@ ROWS = {
             surroundings.restart_before_a_crowd,
             1,
             5,
-            options=PATIENT,
+            options=(*PATIENT, "--gone-after", "60"),
         ),
         Row("20", "poison", surroundings.poison, 4, 40, IN_CHILDREN),
         Row("28", "backups of what is in use", stores.back_up, 1, 10),

@@ -43,7 +43,7 @@ def fail_calls(scene: Scene) -> None:
         )  # fmt: skip
         victim = house.open()
         # It is called at once.
-        wait_until(lambda: victim.poll() is not None or _is_injected(seen), f"call {nth} of {what}")  # noqa: B023
+        wait_until(lambda: victim.poll() is not None or _is_injected(seen), f"call {nth} of {what}", 60.0 + nth)  # noqa: B023
         house.before = ()
         if _has_ended(victim):
             done["ended"] += 1

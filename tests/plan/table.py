@@ -98,7 +98,7 @@ BAD: Final = (
 """Counts that must be 0."""
 
 SUMS: Final = {
-    "seeds": "seeds", "events": "events", "points": "points", "pairs": "pairs", "images": "images", "plants": "plants",
+    "seeds": "seeds", "events": "events", "scripts": "scripts", "points": "points", "pairs": "pairs", "images": "images", "plants": "plants",
     "frames": "frames", "pieces": "pieces sent", "attacks": "attacks", "checks": "checks", "runs": "runs",
     "games": "sequences", "steps": "steps", "tasks": "tasks", "rounds": "rounds",
     "injuries": "injuries", "refused": "refused", "acknowledged": "acknowledged", "executions": "executions",

@@ -238,3 +238,26 @@ def test_full_store_is_purged_and_serves_as_before(crowded: tuple[zq.Coordinator
                 client.ping()
         assert receipt.result(timeout=60.0) == "served"
         worker.stop()
+
+
+def test_value_for_which_there_is_no_gap_is_refused_in_these_words_while_less_is_accepted(tmp_path: Path) -> None:
+    store = zq.LmdbOptions(map_bytes=4 << 20, free_bytes_min=0)
+    options = zq.CoordinatorOptions(keep_seconds=0.0, keep_seconds_min=0.0)
+    with (
+        zq.Coordinator(tmp_path / "s.zq", options=options, store_options=store) as coordinator,
+        zq.Client(coordinator.address, timeout=60.0) as client,
+    ):
+        accepted = []
+        with pytest.raises(zq.BusyError, match="the store is full; room comes"):
+            while True:
+                accepted.append(client.submit("a", bytes(50_000)).id)
+        for id in accepted[::2]:
+            client.cancel(id)
+        while client.query("status")["store"]["is_full"]:  # what was cancelled is kept for a moment
+            pass
+
+        with pytest.raises(zq.BusyError, match="the store is full for so much in one piece; less is accepted"):
+            client.submit("a", bytes(900_000))
+
+        assert not client.query("status")["store"]["is_full"]
+        assert client.submit("a", bytes(10_000)).id

@@ -220,6 +220,17 @@ def test_a_result_that_is_damaged_is_told_and_never_an_empty_one(path: Path, jou
         check_counts(client)
 
 
+def test_a_result_of_which_the_id_is_damaged_is_dropped_and_that_is_said(path: Path, journal: bool) -> None:
+    flip_row(path, lambda row: row.table == tables.INDEX and row.key == b"done-1")
+    store = open_store(path, tables.TABLES, LmdbOptions(map_bytes=64 << 20, journal=journal))
+
+    machine = Machine(OPTIONS, Now(1e6, time.time()), store)
+
+    assert "table results: rows dropped: 1, each of which is a result, and its task is not there" in machine.recounted
+    assert machine.righted.dropped == 1
+    store.close()
+
+
 def test_a_group_of_which_a_member_is_damaged_fails_and_does_not_wait_for_ever(path: Path, journal: bool) -> None:
     flip_row(path, lambda row: row.table == tables.PENDING and b"second of the group" in row.stored)
 

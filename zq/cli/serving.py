@@ -206,8 +206,8 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
         server.pulse.stopping()
         server.stop()
 
+    from zq.cli.starting.searches import ShortSearches
     from zq.processes.pulse import Pulse, ServiceManager
-    from zq.processes.searches import ShortSearches
 
     searches = ExitStack()
     server.pulse = Pulse(ServiceManager.take())

@@ -26,7 +26,7 @@ from zq.sessions.exchanges import AskExchange, Exchange, RequestExchange, Settle
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
-from zq.sessions.requests import check_message
+from zq.sessions.requests import check_message, marked
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
 from zq.sockets.caller_link import start_link
@@ -43,14 +43,7 @@ from zq.submit_options import (
 )
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads, payload_at
-from zq.wire.limits import (
-    BATCH_BYTES_MAX,
-    BATCH_TASKS_MAX,
-    MARKED_VERBS,
-    PAYLOAD_BYTES_CEILING,
-    PAYLOAD_BYTES_MAX,
-    WAIT_MAX,
-)
+from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX, WAIT_MAX
 from zq.wire.messages import (
     Accepted,
     Assignment,
@@ -360,8 +353,7 @@ class Calls:
         return self.ask(Query(0, what, arguments))
 
     def command(self, verb: str, arguments: dict[str, Any]) -> Call[Any]:
-        marked = {**arguments, "mark": self.session.make_id()} if verb in MARKED_VERBS else arguments
-        return self.ask(Command(0, verb, marked))
+        return self.ask(Command(0, verb, marked(verb, arguments, self.session.make_id)))
 
     def cancel(self, id: str) -> Call[int]:
         return self.ask(Cancel(0, id))

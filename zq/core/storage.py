@@ -30,6 +30,26 @@ class Marks(NamedTuple):
 STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
 """Why nothing new is admitted, where it is the store itself."""
 
+STORE_IN_PIECES = (
+    "the store is full for so much in one piece; less is accepted, and room comes when tasks are forgotten or purged"
+)
+"""Why something is not admitted while there is room: a large value lies in pages that follow each other."""
+
+
+class Filled(Protocol):
+    """A store that knows whether it is full, and why."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    @property
+    def why_full(self) -> str: ...
+
+
+def why_unfit(store: Filled) -> str:
+    """Returns why a message does not fit, in words for whoever sent it."""
+    return STORE_IN_PIECES if store.why_full == STORE_FULL and not store.is_full else store.why_full
+
 
 def marks_of(capacity: float, reserve: float | None = None) -> Marks:
     """Returns the marks of a store with so much room.

@@ -21,6 +21,7 @@ from zq.core.coordinator import Machine
 from zq.core.measures.times import Histogram
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
+from zq.core.storage import why_unfit
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
@@ -348,7 +349,7 @@ class Server:
         message = read(one)
         request = getattr(message, "request", getattr(message, "number", None))
         self._sender.forget()
-        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", self._store.why_full))])
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", why_unfit(self._store)))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
@@ -380,12 +381,10 @@ class Server:
             chronicle.tell_workers(now, books.worker_notes)
             books.worker_notes.clear()
         chronicle.tell_each_refusal(now, sent)
-        chronicle.look(now, books.counters, self._reception.refused, why_full=self._why_full())
+        why_full = self._store.why_full if self._store.is_full else ""
+        chronicle.look(now, books.counters, self._reception.refused, why_full=why_full)
 
     # Books.
-
-    def _why_full(self) -> str:
-        return self._store.why_full if self._store.is_full else ""
 
     def _mend(self, error: StoreCorruptError) -> None:
         """Has set aside what a turn met that is damaged, and reads the books without it; raises what cannot be."""

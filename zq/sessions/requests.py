@@ -2,8 +2,9 @@
 or none, may wait for it. The session sends them, and tells them what came.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from zq.errors import (
     AccessDeniedError,
@@ -21,7 +22,7 @@ from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
 from zq.task import task_id
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.wire.limits import MARKED_VERBS, MESSAGE_BATCHES_MAX
 from zq.wire.messages import (
     Accepted,
     Cancel,
@@ -65,6 +66,11 @@ def check_message(message: Askable) -> None:
         raise ValueError(f"expected text that UTF-8 can hold, got {error.object[:100]!a}") from None
     except TypeError as error:
         raise TypeError(f"expected values that msgpack holds: {error}") from None
+
+
+def marked(verb: str, arguments: dict[str, Any], make_mark: Callable[[], str]) -> dict[str, Any]:
+    """Returns the arguments of a command with a mark, if it needs one: said again, it is the same one (protocol 4)."""
+    return {**arguments, "mark": make_mark()} if verb in MARKED_VERBS else arguments
 
 
 def without_proofs(message: ToCoordinator) -> ToCoordinator:

@@ -45,7 +45,7 @@ REBUILT_FILE: Final = "data.rebuilt"
 KEPT_FILES: Final = "data.damaged-"
 """What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
-KEPT_MAX: Final = 3
+DAMAGED_KEPT_MAX: Final = 3
 """Of these: each may be as large as the store."""
 
 MENDED_BYTES_MAX: Final = 1024
@@ -215,9 +215,9 @@ def _take_place(made: Path, path: Path) -> None:
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
-    for number in sorted(before)[: -KEPT_MAX + 1]:
+    for number in sorted(before)[: -DAMAGED_KEPT_MAX + 1]:
         before[number].unlink(missing_ok=True)
-        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], KEPT_MAX)
+        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], DAMAGED_KEPT_MAX)
 
 
 def kept_files(directory: Path) -> dict[int, Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 from time import perf_counter
 
-LONG_SECONDS = 0.01
+SEARCH_SECONDS_LONG = 0.01
 """That a search may take: as long as a flush of a slow disk."""
 
 LAST_GENERATION = 2
@@ -36,5 +36,5 @@ class ShortSearches:
             return
         if phase == "start":
             self._begun_at = perf_counter()
-        elif perf_counter() - self._begun_at > LONG_SECONDS:
+        elif perf_counter() - self._begun_at > SEARCH_SECONDS_LONG:
             gc.freeze()

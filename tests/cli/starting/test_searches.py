@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zq.processes import searches
-from zq.processes.searches import ShortSearches
+from zq.cli.starting import searches
+from zq.cli.starting.searches import ShortSearches
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def short() -> Iterator[ShortSearches]:
 
 @pytest.mark.usefixtures("short")
 def test_what_a_long_search_found_alive_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searches, "LONG_SECONDS", 1e6)
+    monkeypatch.setattr(searches, "SEARCH_SECONDS_LONG", 1e6)
     kept = [[number] for number in range(10_000)]
     before = gc.get_freeze_count()
     gc.collect()
     assert gc.get_freeze_count() <= before, "it was short"
-    monkeypatch.setattr(searches, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(searches, "SEARCH_SECONDS_LONG", -1.0)
     gc.collect()
     assert gc.get_freeze_count() >= before + len(kept)
 
