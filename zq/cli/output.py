@@ -106,6 +106,22 @@ def ids_at_least(ids: Iterable[str]) -> Iterator[None]:
         raise
 
 
+def echo_done(*lines: str) -> None:
+    """Prints what a command has done that is not undone: when nobody can read it, it says so on stderr, and is no
+    failure of the command.
+    """
+    try:
+        for line in lines:
+            echo(line)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        for line in lines:
+            echo(f"zq: done, and not printed: {line}", err=True)
+        if sys.stdout is not None:
+            _speak_to_nobody(sys.stdout)
+
+
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message."""
     if text.endswith("Permission denied"):

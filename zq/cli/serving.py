@@ -277,7 +277,7 @@ def worker(
     if reload:
         _supervise()
     with exit_codes():
-        from zq.cli.starting.places import kept_for_worker
+        from zq.cli.starting.whereabouts import kept_for_worker
 
         spec, place, address, health_file = kept_for_worker(spec, stage, address, health_file)
         found = _load_worker(spec)

@@ -30,10 +30,11 @@ from zq.store.carrying import INFO_TABLE, SCHEMA_KEY, SEALED_KEY, refusal, schem
 from zq.store.damage import REBUILT_FILE, check_ours
 from zq.store.draft import MAP_SPARE
 from zq.store.engine import NEW_FILE, store_error
-from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush, who_has
+from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, check_readers, flush, who_has
 from zq.store.journal import read_beyond
 from zq.store.lmdb import LmdbOptions, LmdbStore
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, leave_log
+from zq.store.room import LACKS
 
 PART = ".part"
 """What the name of a copy ends in while it is made."""
@@ -257,18 +258,24 @@ def _copy_pages(env: lmdb.Environment, txn: lmdb.Transaction, path: Path) -> Non
         path.chmod(0o600)
         try:
             env.copyfd(file.fileno(), compact=True, txn=txn)
-        except lmdb.Error as error:
-            raise StoreError(f"cannot copy {env.path()} to {path}: {error}") from error
-        os.fsync(file.fileno())
+            os.fsync(file.fileno())
+        except (lmdb.Error, OSError) as error:
+            lack = next((text for text in map(os.strerror, LACKS) if text in str(error)), None)
+            what = f"cannot copy {env.path()} to {path}: {error}" if lack is None else f"cannot write {path}: {lack}"
+            raise StoreError(what) from error
 
 
 @contextmanager
 def _open_reading(source: Path) -> Iterator[lmdb.Environment]:
-    size = (source / DATA_FILE).stat().st_size
+    size, in_use = (source / DATA_FILE).stat().st_size, is_in_use(source)
+    if in_use:
+        check_readers(source)
     try:
         with lmdb.open(
             str(source), map_size=size + MAP_SPARE, max_dbs=2, readonly=True, create=False, max_spare_txns=0
         ) as env:
+            if in_use:
+                check_readers(source)  # LMDB makes the file anew when it was removed just now
             _check_schema(env, source)
             yield env
     except lmdb.Error as error:

@@ -14,7 +14,7 @@ from zq.core.storage import StoreInfo
 from zq.core.sums import salt_of
 from zq.errors import StoreError
 from zq.store.engine import open_value, scan_rows, store_error
-from zq.store.hold import DATA_FILE
+from zq.store.hold import DATA_FILE, check_readers
 
 MAP_SPARE = 1 << 30
 """Bytes by which a file may grow while it is opened."""
@@ -68,6 +68,8 @@ def reading(directory: Path, tables: Iterable[str], *, in_use: bool) -> Iterator
         StoreError: it cannot be read.
     """
     size = (directory / DATA_FILE).stat().st_size
+    if in_use:
+        check_readers(directory)
     try:
         with (
             lmdb.open(

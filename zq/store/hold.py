@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import stat
@@ -23,6 +24,8 @@ from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace, KeptFile, OpenFolder, find_kept
 from zq.store.room import LACKS
 
+log = logging.getLogger(__name__)
+
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
 
@@ -33,13 +36,19 @@ HOLD_FILE = "lock"
 """Says who has the directory."""
 
 
-LOCK_TRIES, LOCK_PAUSE = 4, 0.01
-"""And seconds between two."""
-
 UNCLEAN_ENDS_MAX = 5
 """Ends in a row that were none, kills or aborts: the next start looks at all of a file, however large. LMDB ends the
 process at some pages that are broken, and would do so at each start.
 """
+
+
+LOOK_PATIENCE = 0.5
+"""Seconds to wait for those who share a lock for a moment, to see whether somebody has it."""
+
+LOOK_PAUSE = 0.005
+
+READERS_LOOK_INTERVAL = 1.0
+"""Seconds between two looks at the file of readers."""
 
 
 class DirectoryHold:
@@ -63,6 +72,9 @@ class DirectoryHold:
         self.is_lost = False
         self._path = path
         self._data = -1
+        self._readers = 0  # the inode of the file in which LMDB looks for readers
+        self._has_readers = True  # whether who comes to read finds that file
+        self._readers_look_at = 0.0
         self._own: dict[int, KeptFile] = {}  # by descriptor, what is held
         self._opened = ExitStack()
         take_standard()
@@ -128,6 +140,25 @@ class DirectoryHold:
                 f"{self.folder.name}/{DATA_FILE} {trouble}. It was removed or replaced while it was in use, and nothing that "
                 "came since was answered: put it back, or start on the directory that you want"
             )
+        now = time.monotonic()
+        if now >= self._readers_look_at:
+            self._readers_look_at = now + READERS_LOOK_INTERVAL
+            self._look_at_readers()
+
+    def _look_at_readers(self) -> None:
+        """Says once when those who come to read enter themselves where nobody looks."""
+        found = self.folder.look(READERS_FILE)
+        is_there = not isinstance(found, str) and found.st_ino == self._readers
+        if is_there != self._has_readers:
+            self._has_readers = is_there
+            name = f"{self.folder.name}/{READERS_FILE}"
+            if is_there:
+                log.warning("%s is back: there may be readers again", name)
+            else:
+                log.error(
+                    "%s was removed or replaced while it is in use: who reads beside this process (zq backup, zq doctor) "
+                    "cannot be seen, and is refused until it is put back or this is started again; nothing is lost", name,
+                )  # fmt: skip
 
     def note_read(self) -> None:
         """Notes that all was read that is read at each start: what ends it now does not do so at each."""
@@ -135,9 +166,11 @@ class DirectoryHold:
         self._say_holder()
 
     def note_opened(self) -> None:
-        """Notes by which descriptors LMDB has what it has opened just now."""
+        """Notes by which descriptors LMDB has what it has opened just now, and says which file its readers are in."""
         folder = self.folder.reach()
         self._kept = [kept for name in (DATA_FILE, READERS_FILE) for kept in find_kept(folder / name)]
+        self._readers = self._holder["readers"] = (folder / READERS_FILE).stat().st_ino
+        self._say_holder()
 
     def check_opened(self) -> None:
         """Looks whether what LMDB has open is still that: else it would write to whatever has got a number of its own,
@@ -197,12 +230,16 @@ class DirectoryHold:
         return number
 
     def _take(self, number: int) -> None:
-        try:
-            _lock(number)
-        except BlockingIOError:
-            raise StoreLockedError(
-                f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
-            ) from None
+        give_up_at = time.monotonic() + LOOK_PATIENCE
+        while not _locks(number, fcntl.LOCK_EX):
+            is_only_looked_at = _locks(number, fcntl.LOCK_SH)
+            if is_only_looked_at:
+                fcntl.flock(number, fcntl.LOCK_UN)
+            if not is_only_looked_at or time.monotonic() > give_up_at:
+                told = {} if number == self._data else _read_holder(self._file)
+                holder = _describe(told, _locker_of(number))
+                raise StoreLockedError(f"{self._path} is in use by {holder}; one coordinator at a time")
+            time.sleep(LOOK_PAUSE)
         self._opened.callback(self._release, number)
 
     def _release(self, number: int) -> None:
@@ -211,16 +248,46 @@ class DirectoryHold:
             fcntl.flock(number, fcntl.LOCK_UN)
 
 
-def _lock(number: int) -> None:
-    """Locks a file; who only looks whether it is locked has it for a moment, too."""
-    for _ in range(LOCK_TRIES - 1):
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOCK_PAUSE)
-        else:
-            return
-    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _locks(number: int, how: int) -> bool:
+    try:
+        fcntl.flock(number, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _locker_of(number: int) -> int | None:
+    """Returns the process that has taken the lock of an open file, where the system tells."""
+    try:
+        found = os.fstat(number)
+        lines = Path("/proc/locks").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for fields in map(str.split, lines):
+        if name in fields and fields[1] == "FLOCK" and (pid := int(fields[fields.index(name) - 1])) > 0:
+            return pid
+    return None
+
+
+def check_readers(directory: Path) -> None:
+    """Raises StoreError when who enters as a reader of a directory that is in use is not seen by who has it: the pages
+    that are read would be written over.
+    """
+    try:
+        told = json.loads((directory / HOLD_FILE).read_bytes())["readers"]
+    except (OSError, ValueError, LookupError, TypeError):  # nobody says it
+        return
+    try:
+        found = (directory / READERS_FILE).stat().st_ino
+    except OSError:
+        found = None
+    if found != told:
+        raise StoreError(
+            f"{directory}/{READERS_FILE} was {'removed' if found is None else 'replaced'} while the coordinator has it open: "
+            "it does not see who reads, and would write over what is being read. Put it back, or restart the coordinator; "
+            "then try it again"
+        )
 
 
 def _flush_names_of(path: Path) -> None:
@@ -275,8 +342,18 @@ def _read_holder(number: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _describe(holder: dict[str, Any]) -> str:
-    """Returns who has a directory, as far as it is known: a process that has ended has nothing."""
+def _describe(holder: dict[str, Any], locker: int | None = None) -> str:
+    """Returns who has a directory, as far as it is known: a process that has ended has nothing, and what the last one
+    has written may be old.
+
+    Args:
+        holder: as it was written.
+        locker: the process that has taken the lock, if the system tells.
+    """
+    if locker is not None and (holder.get("is_closed") or holder.get("pid") != locker):
+        return f"this very process ({locker})" if locker == os.getpid() else f"process {locker}"
+    if holder.get("is_closed"):
+        return "another process"
     try:
         pid, host = int(holder["pid"]), str(holder["host"])
         name = f"process {pid} on {host} since {holder['since']}"

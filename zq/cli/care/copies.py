@@ -10,8 +10,8 @@ import typer
 
 from zq.cli.arguments import Json
 from zq.cli.live.progress import progress
-from zq.cli.output import echo, exit_codes, print_json
-from zq.processes.shown import printable
+from zq.cli.output import echo_done, exit_codes
+from zq.processes.shown import json_text, printable
 
 T = TypeVar("T")
 
@@ -70,11 +70,7 @@ def salvage(data: Directory, to: Target, as_json: Json = False) -> None:
         f"{saved.records} records of the journal were applied, {saved.records_missing} are missing",
         f"{saved.report} names what is not there",
     )
-    if as_json:
-        print_json(saved._asdict())
-    else:
-        for line in lines:
-            echo(printable(line))
+    echo_done(*([json_text(saved._asdict())] if as_json else map(printable, lines)))
 
 
 def compact(data: Directory, as_json: Json = False) -> None:
@@ -109,7 +105,4 @@ def _size(path: Path) -> int | None:
 
 
 def _tell(line: str, found: dict[str, int], *, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    else:
-        echo(printable(line))
+    echo_done(json_text(found) if as_json else printable(line))

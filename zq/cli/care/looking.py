@@ -10,8 +10,8 @@ import typer
 from zq.cli.arguments import Json
 from zq.cli.care.copies import Directory
 from zq.cli.live.progress import progress
-from zq.cli.output import FAILED, USAGE, echo, exit_codes, fail, print_json, print_rows
-from zq.processes.shown import printable
+from zq.cli.output import FAILED, USAGE, echo_done, exit_codes, fail, print_rows
+from zq.processes.shown import json_text, printable
 
 Repair = Annotated[bool, typer.Option("--repair", help="Set aside what is broken, and count everything anew.")]
 
@@ -51,8 +51,5 @@ def _repair(data: Path, into: Path | None, *, as_json: bool) -> None:
     with exit_codes():
         with progress(f"looking at the rows of {data}") as advance:
             done = repair(data, into, advance)
-        if as_json:
-            print_json({"done": done})
-        else:
-            for line in done or [f"{data}: there was nothing to do"]:
-                echo(printable(line))
+        lines = map(printable, done or [f"{data}: there was nothing to do"])
+        echo_done(*([json_text({"done": done})] if as_json else lines))
