@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import Acceptance, StoredBatch
@@ -33,6 +33,10 @@ class Place(NamedTuple):
 
     where: int
     key: bytes  # its key in that table
+
+
+SIZE_UNKNOWN: Final = 0
+"""Of a batch whose record was damaged so that nobody knows how many tasks it had: all that are asked for were in it."""
 
 
 class End(NamedTuple):
