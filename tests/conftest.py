@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.guardian import start_guardian
+
 # No deadline: how long an example takes on a busy machine says nothing about the code.
 settings.register_profile("zq", deadline=None, print_blob=True)
 settings.load_profile("zq")
+
+start_guardian()
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and
 # interrupt.
