@@ -306,44 +306,44 @@ class Server:
         try:
             self._step()
             self._faults = 0
+            return
         except StoreFullError as error:
             self._chronicle.tell_unfit(f"a turn does not fit the store ({error}); its messages are handled one by one")
             self._machine.blame(_now())
             self._read_books(self._machine)
-            for one in self._reception.received:
-                self._step_alone(one)
         except StoreCorruptError as error:
             self._mend(error)
-            for one in self._reception.received:
-                self._step_alone(one)
         except FAULTS:
             self._faults += 1
             if self._faults > FAULTS_MAX:
                 raise
             log.exception("a turn failed; its messages are handled one by one")
-            self._read_books()
-            for one in self._reception.received:
-                self._step_alone(one)
+            self._read_books(self._machine)
+        for one in self._reception.received:
+            self._step_alone(one)
 
-    def _step_alone(self, one: Received, tries: int = TRIES_MAX) -> None:
+    def _step_alone(self, one: Received, tries: int = TRIES_MAX, refusal: Error | None = None) -> None:
         try:
-            self._step([(one.peer, read(one))])
+            self._step([(one.peer, refusal or read(one))])
         except StoreFullError as error:
-            self._try_again(one, error, tries)
+            self._try_again(one, error, tries, refusal)
         except StoreCorruptError as error:  # what is set aside is not met again
             self._mend(error)
-            self._step_alone(one, tries)
+            self._step_alone(one, tries, refusal)
         except FAULTS:
+            if refusal is not None:
+                raise
             log.exception("a message could not be handled and is refused")
-            self._read_books()
-            self._step([(one.peer, Error(None, "invalid", "this message cannot be handled; the log says why"))])
+            self._read_books(self._machine)
+            refusal = Error(None, "invalid", "this message cannot be handled; the log says why")
+            self._step_alone(one, tries, refusal)
 
-    def _try_again(self, one: Received, error: StoreFullError, tries: int) -> None:
+    def _try_again(self, one: Received, error: StoreFullError, tries: int, refusal: Error | None) -> None:
         """Handles a message without what did not fit the store beside it, or answers that the message does not."""
         is_innocent = self._machine.blame(_now())
         self._read_books(self._machine)
         if is_innocent and tries:
-            self._step_alone(one, tries - 1)
+            self._step_alone(one, tries - 1, refusal)
             return
         self._chronicle.tell_unfit(f"a message does not fit the store and is refused: {error}")
         message = read(one)
