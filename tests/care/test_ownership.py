@@ -4,6 +4,7 @@ of its locks; and a command that looks after a directory makes none.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tests.care.ledger import fill, handed_out
 from tests.care.test_doctor import broken, files_of
 from zq.care import back_up, compact, examine, repair, restore, salvage
 from zq.store import damage
+from zq.store.carrying import schema_rows
 from zq.store.copying import MARK_FILE, MARK_TEXT, making
 
 
@@ -228,3 +230,61 @@ def test_a_command_that_looks_after_a_directory_makes_none(tmp_path: Path, comma
         with pytest.raises(zq.StoreError, match=r"has no data\.mdb: expected the directory of a coordinator"):
             command(tmp_path / name)
     assert [one.name for one in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_directory_of_a_later_version_is_not_taken_for_one_that_is_fine(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    fill(directory, 10)
+    with lmdb.open(str(directory), max_dbs=64, lock=False) as env, env.begin(write=True) as txn:
+        for key, stored in schema_rows(b"15").items():
+            txn.put(key, stored, db=env.open_db(b"zq", txn=txn))
+    before = files_of(directory)
+
+    assert "has schema 15, this version of zq reads schema 14" in str(broken(list(examine(directory))))
+    for command in WRITERS.values():
+        with pytest.raises(zq.StoreVersionError, match="has schema 15"):
+            command(directory)
+    assert files_of(directory) == before
+
+
+def test_a_link_is_told_and_not_advised_to_be_removed(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    fill(directory, 10)
+    (directory / "journal").rename(tmp_path / "journal")
+    (directory / "journal").symlink_to(tmp_path / "journal")
+
+    assert broken(list(examine(directory)))[0].remedy == "put that file in its place"
+    with pytest.raises(zq.StoreError, match="is a symbolic link"):
+        repair(directory)
+
+
+def test_what_is_set_aside_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    fill(directory, 10)
+    data = directory / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(b"margherita 00003", b"margheritA 00003"))
+    before = files_of(directory)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "aside.jsonl.part").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "aside.jsonl")
+
+    for name in ("pipe", "nowhere/aside.jsonl"):
+        with pytest.raises(
+            zq.StoreError, match=r"is no file: expected a new name|expected a directory that can be written"
+        ):
+            repair(directory, tmp_path / name)
+    assert files_of(directory) == before
+    repair(directory, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert "pending" in (tmp_path / "aside.jsonl").read_text()
+    assert (tmp_path / "aside.jsonl.part").read_text() == "mine"
+
+
+def test_who_only_looks_whether_a_directory_is_in_use_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "data", 10)
+    with (tmp_path / "data" / "lock").open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        monkeypatch.setattr("zq.store.hold.time.sleep", lambda _: fcntl.flock(looked_at, fcntl.LOCK_UN))
+        start(tmp_path / "data")

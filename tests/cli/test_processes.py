@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import zq
-from zq.cli.serving import is_local
+from zq.wire.address import is_local
 
 PATIENCE = 60.0
 """Seconds for a process to end; none needs a tenth of it."""

@@ -372,7 +372,7 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
         with pytest.raises(zq.TimedOutError):
             client.submit("q", 3)
 
-    with pytest.raises(zq.StoreError, match="It was removed.* while it was in use"):
+    with pytest.raises(zq.StoreError, match=r"It was removed.* while it was in use"):
         coordinator.close()
 
 

@@ -65,7 +65,7 @@ def examine(directory: str | Path, advance: Callable[[int], None] | None = None)
         try:
             raw = opened.enter_context(RawFile.open(path))
         except StoreError as error:
-            yield Finding(Weight.BROKEN, str(path / DATA_FILE), str(error), SALVAGE)
+            yield Finding(Weight.BROKEN, str(path / DATA_FILE), str(error), "look as its owner")
             return
         checkpoint, broken = yield from _rows(raw, str(path / DATA_FILE), advance)
         records = yield from _journal(path, checkpoint, in_use=in_use)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from zq.care.counting import REPAIR
@@ -56,7 +57,8 @@ def repair(
     check_there(path)
     check_unused(path, "stop its coordinator first; what it meets by itself, it sets aside")
     check_ours(path)
-    known = {} if into is None else _read_lines(Path(into))
+    into = None if into is None else _place_of(Path(into))
+    known = {} if into is None else _read_lines(into)
     done: list[str] = []
     left = sorted(one.name for one in path.iterdir() if one.name in HALF_MADE)
     found = [one for one in examine(path, advance) if one.weight is Weight.BROKEN]
@@ -68,7 +70,7 @@ def repair(
             done.append(f"removed {name}, which was half made")
         flush(path)
     if into is not None:
-        done += _write_lines(path, Path(into), known)
+        done += _write_lines(path, into, known)
     return done
 
 
@@ -113,6 +115,16 @@ def recount(store: DiskStore) -> list[str]:
 # What is set aside, in a file.
 
 
+def _place_of(path: Path) -> Path:
+    """Returns the file that a name stands for, behind links; raises StoreError when none can be made of that name."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no file: expected a new name, or the file of a former repair")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write {path}: expected a directory that can be written at {path.parent}")
+    return path
+
+
 def _read_lines(path: Path) -> dict[tuple[Any, ...], str]:
     """Returns the lines of a file by what they are of; raises StoreError when it is another kind of file."""
     try:
@@ -136,14 +148,17 @@ def _write_lines(directory: Path, path: Path, known: dict[tuple[Any, ...], str])
     fresh = [line for name, line in found.items() if name not in known]
     if not fresh:
         return []
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in (*known.values(), *fresh))
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-        flush(path.absolute().parent)
+        with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, encoding="utf-8", delete=False) as file:
+            try:
+                file.writelines(f"{line}\n" for line in (*known.values(), *fresh))
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).rename(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        flush(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
     return [f"wrote {len(fresh)} of what was set aside into {path}"]

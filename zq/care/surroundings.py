@@ -11,7 +11,7 @@ from time import perf_counter
 
 from zq.care.findings import Finding, Weight
 from zq.store.copying import REPORT_FILE
-from zq.store.damage import DAMAGED_KEPT_MAX, REBUILT_FILE, kept_files
+from zq.store.damage import KEPT_FILES_MAX, REBUILT_FILE, kept_files
 from zq.store.engine import NEW_FILE
 from zq.store.hold import DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE
 from zq.store.journal import NEW_JOURNAL_FILE
@@ -58,7 +58,10 @@ def _rights(directory: Path) -> Iterator[Finding]:
         if not os.path.lexists(path):
             continue
         about = path.lstat()
-        if not stat.S_ISREG(about.st_mode):
+        if stat.S_ISLNK(about.st_mode):
+            text = f"is a symbolic link to {path.resolve()}, and no coordinator follows it"
+            yield Finding(Weight.BROKEN, str(path), text, "put that file in its place")
+        elif not stat.S_ISREG(about.st_mode):
             yield Finding(Weight.BROKEN, str(path), "is no file", "remove it, or put back the one that was there")
         elif not os.access(path, os.R_OK | os.W_OK):
             yield Finding(Weight.WARNING, str(path), "may not be read and written by this user", "run as its owner")
@@ -71,7 +74,7 @@ def _files(directory: Path) -> Iterator[Finding]:
         yield Finding(Weight.NOTE, str(directory / name), text, "nothing: what makes it next takes its place")
     kept = {one.name for one in kept_files(directory).values()}
     for name in sorted(kept):
-        text = f"is a data file that had broken pages, as it was found; the last {DAMAGED_KEPT_MAX} are kept"
+        text = f"is a data file that had broken pages, as it was found; the last {KEPT_FILES_MAX} are kept"
         yield Finding(Weight.NOTE, str(directory / name), text, "nothing reads it, and it may be removed")
     for name in sorted(names - FILES - HALF_MADE - kept):
         yield Finding(Weight.NOTE, str(directory / name), "is no file of a coordinator")

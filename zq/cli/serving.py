@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -17,7 +16,7 @@ from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.core.peer_limits import PeerLimits
 from zq.processes.logs import configure_log, in_form_of_log
-from zq.wire.address import check_bind_address
+from zq.wire.address import ABSTRACT, check_bind_address, is_local
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
-
-ABSTRACT = "ipc://@"
-"""How addresses begin that are names in the kernel (unix(7)): no file, so nobody is kept from them."""
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
@@ -209,12 +205,11 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     from zq.cli.starting.searches import ShortSearches
     from zq.processes.pulse import Pulse, ServiceManager
 
-    searches = ExitStack()
     server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
-        searches.callback(ShortSearches().stop)
+        ShortSearches()  # for as long as this process lives
         _announce(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once"
@@ -225,7 +220,6 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     finally:
         if dashboard is not None:
             dashboard.stop()
-        searches.close()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -234,22 +228,6 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
 def _announce(text: str) -> None:
     """Says on stderr that something has begun, whatever is logged; in the form of the log."""
     echo(in_form_of_log(text), err=True)
-
-
-def is_local(address: str) -> bool:
-    """Returns whether only this machine can reach what listens at a ZeroMQ address; a file's mode says who may there,
-    so a name without a file is not local.
-    """
-    from ipaddress import ip_address
-
-    transport, _, place = address.partition("://")
-    if transport != "tcp":
-        return transport in ("ipc", "inproc") and not address.startswith(ABSTRACT)
-    host = place.rpartition(":")[0].strip("[]")
-    try:
-        return host in ("localhost", "lo") or ip_address(host).is_loopback
-    except ValueError:  # *, or the name of a machine or of an interface
-        return False
 
 
 def worker(

@@ -262,7 +262,7 @@ def _copy_pages(env: lmdb.Environment, txn: lmdb.Transaction, path: Path) -> Non
         except (lmdb.Error, OSError) as error:
             lack = next((text for text in map(os.strerror, LACKS) if text in str(error)), None)
             if lack is None:
-                raise
+                raise StoreError(f"cannot copy {env.path()} to {path}: {error}") from error
             raise StoreError(f"cannot write {path}: {lack}") from error
 
 

@@ -45,7 +45,7 @@ REBUILT_FILE: Final = "data.rebuilt"
 KEPT_FILES: Final = "data.damaged-"
 """What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
-DAMAGED_KEPT_MAX: Final = 3
+KEPT_FILES_MAX: Final = 3
 """Of these: each may be as large as the store."""
 
 MENDED_BYTES_MAX: Final = 1024
@@ -79,7 +79,7 @@ def check_ours(directory: Path, *, is_read_only: bool = False) -> None:
         is_read_only: whether it will only be read, and of one that does not tell its tables what it can.
 
     Raises:
-        StoreVersionError: it holds a database of something else.
+        StoreVersionError: another version of zq wrote it, or something else.
         StoreCorruptError: it is no file of LMDB, or does not tell which tables it has.
     """
     for _ in range(_LOOKS_MAX):
@@ -109,6 +109,8 @@ def _trouble_of(raw: RawFile, directory: Path) -> StoreError | None:
         _check_list(directory, faults)
     except StoreCorruptError as error:
         return error
+    if raw.schema_text is not None and readable(raw.schema_text) is None:
+        return refusal(str(directory), raw.schema_text)
     return refusal(str(directory), None) if _is_foreign(raw, faults) else None
 
 
@@ -215,9 +217,9 @@ def _take_place(made: Path, path: Path) -> None:
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
-    for number in sorted(before)[: -DAMAGED_KEPT_MAX + 1]:
+    for number in sorted(before)[: -KEPT_FILES_MAX + 1]:
         before[number].unlink(missing_ok=True)
-        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], DAMAGED_KEPT_MAX)
+        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], KEPT_FILES_MAX)
 
 
 def kept_files(directory: Path) -> dict[int, Path]:

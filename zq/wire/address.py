@@ -16,6 +16,9 @@ _BIND = re.compile(
     r"tcp://(?:\[[0-9A-Fa-f:.]+(?:%[^\]\s]+)?\]|[^\s:/\[\]]+):(?:(?P<port>[0-9]{1,5})|\*)|ipc://(?P<path>[^\0]+)"
 )
 
+ABSTRACT = "ipc://@"
+"""How addresses begin that are names in the kernel (unix(7)): no file, so nobody is kept from them."""
+
 
 def check_address(address: str) -> str:
     """Returns an address that can be connected to.
@@ -52,3 +55,19 @@ def _check_path(path: str) -> None:
         raise ValueError(f"expected the path of a socket in UTF-8, got {path!r}") from None
     if size > SOCKET_PATH_BYTES_MAX:
         raise ValueError(f"expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes for a socket, got {size}: {path}")
+
+
+def is_local(address: str) -> bool:
+    """Returns whether only this machine can reach what listens at a ZeroMQ address; a file's mode says who may there,
+    so a name without a file is not local.
+    """
+    from ipaddress import ip_address  # when it is asked, which clients never do
+
+    transport, _, place = address.partition("://")
+    if transport != "tcp":
+        return transport in ("ipc", "inproc") and not address.startswith(ABSTRACT)
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        return host in ("localhost", "lo") or ip_address(host).is_loopback
+    except ValueError:  # *, or the name of a machine or of an interface
+        return False

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zq.cli.serving import is_local
 from zq.cli.starting.ports import owner_of_port
 from zq.processes.endpoints import kept_address
 from zq.processes.own_folder import own_folder
-from zq.wire.address import DEFAULT_ADDRESS
+from zq.wire.address import DEFAULT_ADDRESS, is_local
 
 LOOPBACK = "127.0.0.1"
 COORDINATOR_PORT = 7700
