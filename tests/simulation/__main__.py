@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation import rot
 from tests.simulation.effects import count_points, end_at
 from tests.simulation.kitchen import run
 from tests.simulation.ledger import Violation
@@ -31,11 +32,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=2000, help="how many seeds [default: 2000]")
     parser.add_argument("--from", type=int, default=0, dest="first", help="first seed [default: 0]")
+    parser.add_argument("--rot", action="store_true", help="let rows rot in every seed")
     parser.add_argument("--twice", type=int, metavar="SEEDS", help="instead: run so many twice, and compare")
     parser.add_argument("--plants", type=int, metavar="TIMES", help="instead: look for each planted fault so often")
     parser.add_argument("--effects", type=int, metavar="SEEDS", help="instead: end at each point of so many scripts")
     parser.add_argument("--pairs", type=int, default=0, help="of points, drawn, for each script [default: 0]")
     arguments = parser.parse_args()
+    rot.SHARE = 1.0 if arguments.rot else rot.SHARE
     first, started = arguments.first, time.perf_counter()
     if arguments.twice is not None:
         line = _twice(first, arguments.twice)

@@ -9,14 +9,15 @@ compares them with what the next start makes of it.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from tests.simulation.ledger import Violation
+from tests.simulation.rot import Rot
 from tests.simulation.space import SCALE, Space
 from tests.simulation.world import World
 from zq.core.storage import Store, StoreInfo, Transaction
-from zq.core.tables import PENDING, TABLES
+from zq.core.tables import DAMAGED, PENDING, TABLES
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.store.gauge import Gauge
 from zq.store.journaled import JournaledStore
@@ -57,6 +58,8 @@ class Disk:
         self.world = world
         self.rng = random.Random(f"disk {seed}")  # not the world's: what a seed draws there stays as it is
         self.space = Space(world, seed)
+        self.damaged = Rot(world, seed)
+        self._set_aside = 0  # rows, before a start
         self.tables = DiskTables(self)
         self.log: SimulatedLog | None = None
         self.store: JournaledStore | DiskTables = self.tables
@@ -88,6 +91,8 @@ class Disk:
 
     def open(self) -> Store:
         """Opens it as a start does, and checks what the start has made of it."""
+        self._set_aside = len(self.damaged.set_aside)
+        self.damaged.look(self.tables)
         self.space.open(self.tables)
         wants_journal = self._journal == "on" or (self._journal == "changing" and self.rng.random() < 0.6)
         if self.log is not None:
@@ -98,7 +103,7 @@ class Disk:
             self.store = self._open_journaled(keeps_log=wants_journal)
         self._is_opening = False
         self._check(self._rows(), self._may_return, "a start")
-        self.has_lost_turn = self._after is None or self._rows() != self._after
+        self.has_lost_turn = self._after is None or not self._is_same(self._rows(), self._after)
         self._may_return = None
         return self.store
 
@@ -164,7 +169,7 @@ class Disk:
     @property
     def is_troubled(self) -> bool:
         """Whether any turn may fail."""
-        return self.space.kind in ("loose", "map")
+        return self.space.kind in ("loose", "map") or self.damaged.is_active
 
     def info(self) -> StoreInfo:
         return self.store.info()
@@ -251,11 +256,24 @@ class Disk:
                     rows[table][key] = old
         return rows
 
+    def _is_same(self, found: Rows, rows: Rows) -> bool:
+        """Whether rows are the same, but for what was set aside at this start."""
+        aside = self.damaged.set_aside[self._set_aside :]
+        if found == rows or not aside:
+            return found == rows
+        one, other = _places(found), _places(rows)
+        left_out = {place for place in (*one, *other) if place[0] == DAMAGED} | set(aside)
+        return all(one.get(place) == other.get(place) for place in {*one, *other} - left_out)
+
     def _check(self, found: Rows, allowed: list[Rows] | None, what: str) -> None:
-        if allowed is None or found in allowed:
+        if allowed is None or any(self._is_same(found, rows) for rows in allowed):
             return
         differing = [table for table in TABLES if found[table] not in [rows[table] for rows in allowed]]
         raise Violation(f"{what} left something else than a turn: see tables {differing}")
+
+
+def _places(rows: Rows) -> dict[tuple[str, bytes], bytes]:
+    return {(table, key): value for table, values in rows.items() for key, value in values.items()}
 
 
 class EagerDeletes:
@@ -314,13 +332,39 @@ class DiskTransaction(MemoryTransaction):
     def room_bytes(self) -> float:
         return super().room_bytes if (gauge := self._gauge) is None else gauge.room_bytes
 
+    def get(self, table: str, key: bytes) -> bytes | None:
+        disk = cast("DiskTables", self._store).disk
+        if disk.is_read and disk.damaged.rows:
+            disk.damaged.check(table, key)
+        return super().get(table, key)
+
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        disk = cast("DiskTables", self._store).disk
+        if not (disk.is_read and disk.damaged.rows):
+            return super().scan(table, start, stop)
+        return self._scan_checked(table, start, stop)
+
+    def _scan_checked(self, table: str, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        disk = cast("DiskTables", self._store).disk
+        for key, value in super().scan(table, start, stop):
+            disk.damaged.check(table, key)
+            yield key, value
+
+    def _note_healed(self, table: str, key: bytes) -> None:
+        """Notes what is written over or taken away, and is as it was when this is aborted."""
+        tables = cast("DiskTables", self._store)
+        if tables.disk.damaged.rows and (rotten := tables.disk.damaged.rows.pop((table, key), None)) is not None:
+            tables.healed[table, key] = rotten
+
     def put(self, table: str, key: bytes, value: bytes) -> None:
+        self._note_healed(table, key)
         super().put(table, key, value)
         space, used = cast("DiskTables", self._store).disk.space, self._store.used_bytes
         if used > space.most:
             space.most = used
 
     def delete(self, table: str, key: bytes) -> bool:
+        self._note_healed(table, key)
         is_there = super().delete(table, key)
         space, used = cast("DiskTables", self._store).disk.space, self._store.used_bytes
         if used < space.least:
@@ -334,9 +378,11 @@ class DiskTransaction(MemoryTransaction):
         if tables.refuses_commit():
             MemoryTransaction.abort(self)
             tables.open_tx = None
+            tables.take_back_healed()
             tables.note_end()
             raise StoreFullError(f"cannot commit: {tables.why_full}")
         super().commit()
+        tables.healed.clear()
         tables.note_commit()
         tables.open_tx = None
         tables.disk.point(before=False, after=True)
@@ -346,6 +392,7 @@ class DiskTransaction(MemoryTransaction):
         assert isinstance(tables, DiskTables)
         super().abort()
         tables.open_tx = None
+        tables.take_back_healed()
         tables.note_end()
 
 
@@ -356,6 +403,7 @@ class DiskTables(MemoryStore):
         super().__init__((*TABLES, CHECKPOINT_TABLE))
         self.disk = disk
         self.open_tx: DiskTransaction | None = None
+        self.healed: dict[tuple[str, bytes], bytes] = {}  # rotten rows that the open transaction has written over
         self._used_before = self._written_before = 0
 
     @property
@@ -395,6 +443,17 @@ class DiskTables(MemoryStore):
     def notice_room(self) -> None:
         if (gauge := self.gauge) is not None:
             gauge.note_turn()
+
+    def take_back_healed(self) -> None:
+        self.disk.damaged.rows.update(self.healed)
+        self.healed.clear()
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """See `zq.store.seam.Tables`."""
+        count = len(self.damages)
+        self.damages += self.disk.damaged.put_aside(self, error)
+        if len(self.damages) == count:
+            raise error
 
     def note_commit(self) -> None:
         self.disk.space.note_commit(self._used_before, self.written_bytes - self._written_before)

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+from tests.simulation import rot, space
 from tests.simulation.disk import DiskTransaction
-from zq.core import clocks, upkeep
+from zq.core import clocks, tables, upkeep
+from zq.core.recount import Recount
 from zq.core.state.books import Books
 from zq.core.state.step import EndedMembers, Step
 from zq.core.storage import STORE_FULL
 from zq.core.tasks import follow_up, groups
 from zq.core.tasks.groups import FAILED, GroupRow
-from zq.errors import StoreFullError
+from zq.errors import StoreCorruptError, StoreFullError
 from zq.server.loop import Server
-from zq.store import gauge
+from zq.store import damage, engine, gauge, journaled
 from zq.store.gauge import Gauge
 from zq.store.journaled import JournaledStore
 from zq.store.memory import MemoryTransaction
@@ -177,6 +179,113 @@ def _completions_refused_before_they_must(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryTransaction, "is_spent", property(lambda self: self.is_short))
 
 
+# Rows that rot.
+
+
+def _checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "open_value", lambda table, key, stored, salt: stored[4:])
+
+
+def _set_aside_twice(patch: pytest.MonkeyPatch) -> None:
+    real = damage._note_in
+    patch.setattr(damage, "_note_in", lambda env, txn, found: real(env, txn, [*found, *found]))
+
+
+def _set_aside_and_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(damage, "_take_out", lambda txn, db, wanted: iter(sorted(wanted)))
+
+
+def _damage_not_named(patch: pytest.MonkeyPatch) -> None:
+    """Clears what was found before anybody has told of it."""
+    real = Server._read_books
+
+    def read_books(self: Any, before: Any = None) -> None:
+        self._store.damages.clear()
+        real(self, before)
+
+    patch.setattr(Server, "_read_books", read_books)
+
+
+def _nothing_counted_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Recount, "run", lambda self: False)
+
+
+def _hurt_batches_served(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Recount, "_set_hurt_aside", lambda self: None)
+
+
+def _hurt_tasks_unknown(patch: pytest.MonkeyPatch) -> None:
+    """Tells of one task of a batch whose size nobody knows, and of the others that they never were."""
+    patch.setattr("zq.core.recount.SIZE_UNKNOWN", 1)
+
+
+def _no_end_of_what_a_lost_lease_had(patch: pytest.MonkeyPatch) -> None:
+    """Leaves what waits again, since its lease is gone, without the row by which it expires."""
+    real = Recount._count_tasks
+
+    def count_tasks(self: Recount) -> None:
+        gone, self._gone = self._gone, self._gone - {tables.LEASES}
+        real(self)
+        self._gone = gone
+
+    patch.setattr(Recount, "_count_tasks", count_tasks)
+
+
+def _damage_ends_the_loop(patch: pytest.MonkeyPatch) -> None:
+    def mend(self: Any, error: StoreCorruptError) -> None:
+        raise error
+
+    patch.setattr(Server, "_mend", mend)
+
+
+def _nothing_stored_after_damage(patch: pytest.MonkeyPatch) -> None:
+    real = JournaledStore.mend
+
+    def mend(self: JournaledStore, error: StoreCorruptError) -> None:
+        real(self, error)
+        self._failure = error
+
+    patch.setattr(JournaledStore, "mend", mend)
+
+
+def _turns_lost_with_what_is_set_aside(patch: pytest.MonkeyPatch) -> None:
+    """Takes the tables as they were committed, and forgets what the journal has beyond."""
+
+    def mend(self: JournaledStore, error: StoreCorruptError) -> None:
+        tx, self._tx = self._tx, None
+        if tx is not None:
+            tx.abort()
+        self._tables.mend(error)
+        self._tx = self._tables.begin()
+
+    patch.setattr(JournaledStore, "mend", mend)
+
+
+def _found_damage_forgotten_by_the_journal(patch: pytest.MonkeyPatch) -> None:
+    """Applies records of before to what was set aside after them."""
+    patch.setattr(journaled, "keep_noted", lambda tx, before: None)
+
+
+def _rotting(plant: Callable[[pytest.MonkeyPatch], None]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants a fault where something rots in every seed, so that few of them find it."""
+
+    def patch_both(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(rot, "SHARE", 1.0)
+        plant(patch)
+
+    return patch_both
+
+
+def _filling(kind: str, plant: Callable[[pytest.MonkeyPatch], None]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Plants a fault where every seed fills its store in one way."""
+
+    def patch_both(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(space, "KINDS", (kind,))
+        plant(patch)
+
+    return patch_both
+
+
 FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "group of any that joins all that came": _any_joins_all_that_came,
     "group of any that waits for all": _any_waits_for_all,
@@ -193,10 +302,22 @@ FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "nothing held back of the disk": _nothing_held_back,
     "new tasks taken into what is held back": _accepted_into_what_is_held_back,
     "completions refused on a full disk": _spent_when_it_is_full,
-    "busy without its reason": _busy_without_its_reason,
-    "turns lost with one that found no room": _turns_lost_with_one_that_found_no_room,
-    "answered although the commit found no room": _answered_without_room,
-    "upkeep put off for good": _put_off_for_good,
-    "end of a process that should wait for room": _ends_where_it_waits_for_room,
-    "completions refused while there is room for them": _completions_refused_before_they_must,
+    "checksum not checked": _rotting(_checksum_not_checked),
+    "damaged row set aside twice": _rotting(_set_aside_twice),
+    "damaged row set aside and left": _rotting(_set_aside_and_left),
+    "damage not named in the log": _rotting(_damage_not_named),
+    "nothing counted anew after damage": _rotting(_nothing_counted_anew),
+    "batch served of which nobody knows what was done": _rotting(_hurt_batches_served),
+    "damaged tasks that never were": _rotting(_hurt_tasks_unknown),
+    "no end of what a lost lease had": _rotting(_no_end_of_what_a_lost_lease_had),
+    "found damage forgotten by the journal": _rotting(_found_damage_forgotten_by_the_journal),
+    "damage that ends the loop": _rotting(_damage_ends_the_loop),
+    "nothing stored after damage": _rotting(_nothing_stored_after_damage),
+    "turns lost with what is set aside": _rotting(_turns_lost_with_what_is_set_aside),
+    "busy without its reason": _filling("held", _busy_without_its_reason),
+    "turns lost with one that found no room": _filling("loose", _turns_lost_with_one_that_found_no_room),
+    "answered although the commit found no room": _filling("loose", _answered_without_room),
+    "upkeep put off for good": _filling("map", _put_off_for_good),
+    "end of a process that should wait for room": _filling("loose", _ends_where_it_waits_for_room),
+    "completions refused while there is room for them": _filling("map", _completions_refused_before_they_must),
 }

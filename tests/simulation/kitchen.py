@@ -176,6 +176,7 @@ class Kitchen:
             self.machine = Cook(self, cramp)
         finally:
             self.disk.is_read = False
+        self.has_turned = False
         self.disk.mark()
         self.measured.watch(self.machine.books)
         self.booted_at = self.turned_at = self.world.now
@@ -200,6 +201,7 @@ class Kitchen:
         """One turn of the shell's loop."""
         self.disk.space.act()
         machine = self.machine
+        self.disk.damaged.act(self.disk.tables, None if machine is None else machine.books, self.ledger)
         if machine is None or self.world.strikes("stall"):
             return
         if self.disk.may(self.disk.stops):
@@ -216,9 +218,9 @@ class Kitchen:
             )  # else it was in that of what is brought back
             self.crash()
             return
-        if self.disk.space.is_calm:
+        if self.has_turned and self.disk.space.is_calm:
             self.check_deadlines()
-        if self.turns % FULL_CHECK_EVERY == 0:
+        if self.has_turned and self.turns % FULL_CHECK_EVERY == 0:
             self.check()
         self.rest()
 
@@ -246,7 +248,7 @@ class Kitchen:
             self.take_step_back()
             self.disk.check_aborted()
             raise
-        self.turned_at, self.unreachable = self.world.now, []
+        self.turned_at, self.unreachable, self.has_turned = self.world.now, [], True
         check_names(machine.books, named, fenced_before)
         messages = [*self.doubted, *(message for _, message in self.received)]
         self.doubted = []
@@ -519,6 +521,11 @@ class Kitchen:
                 raise Violation(f"group {row.id} still waits for {row.outstanding} of its members")
         tx.abort()
 
+    def check_named(self) -> None:
+        """Checks, when everything is drained, that all that was damaged is named, and counted."""
+        assert self.machine is not None
+        self.disk.damaged.check_named(self.disk.tables, self.shell.told.damages)
+
     def check_operations_ended(self, begun: list[str]) -> None:
         """Checks, when everything is drained, that what was begun on whole queues has come to its end."""
         assert self.machine is not None
@@ -701,6 +708,7 @@ def _heal_and_drain(
     kitchen.check_groups_ended()
     kitchen.check_operations_ended([id for customer in customers for id in customer.operations])
     kitchen.check_traces()
+    kitchen.check_named()
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
         if kitchen.machine.books.replays:

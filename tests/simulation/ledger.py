@@ -43,6 +43,7 @@ class Ledger:
         self.moved: set[str] = set()  # members in whose place something was forwarded, if that was accepted
         self.forgotten: set[str] = set()  # what has ended, and not as done, when there was no room to keep that
         self.hurt: set[str] = set()  # of which something was damaged on the disk
+        self.untraced: set[str] = set()  # whose lease was, which knows what is yet to be told of its start
         self.stored: dict[str, None] = {}  # batches that have been accepted: the next receipt only repeats the first
 
     def attempt(self, id: str, order: str) -> None:

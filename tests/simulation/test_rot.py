@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from tests.simulation import rot as rot_of_rows
 from tests.simulation.disk import Disk
 from tests.simulation.invariants import check_books
-from tests.simulation.kitchen import Kitchen, _storm
+from tests.simulation.kitchen import Kitchen, _storm, run
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.world import World
@@ -25,6 +26,9 @@ from zq.store.records import CHECKPOINT_TABLE
 ROTTING = (tables.PENDING, tables.PARKED, tables.SCHEDULED, tables.DEAD, tables.PROGRESS, tables.LEASES, tables.RESULTS)
 
 SEEDS = 12
+
+RUNNING_SEEDS = range(30)
+"""In which rows rot in the running loop."""
 
 
 def storm(seed: int) -> Kitchen:
@@ -84,6 +88,17 @@ def rot(seeds: int) -> dict[str, int]:
                 raise Violation(f"seed {seed}: a batch is served of which nobody knows what was done")
             rotted[table] += len(rotten)
     return rotted
+
+
+def test_rows_that_rot_while_it_runs_cost_what_is_in_them_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rot_of_rows, "SHARE", 1.0)
+    happened: dict[str, int] = {}
+    for seed in RUNNING_SEEDS:
+        for fault, count in run(seed).happened.items():
+            happened[fault] = happened.get(fault, 0) + count
+
+    quiet = {"rot met", "set aside", "turn with StoreCorruptError"} - set(happened)
+    assert not quiet, f"these never happened, so nothing was shown about them: {sorted(quiet)}"
 
 
 def test_whatever_rots_all_else_is_counted_right() -> None:

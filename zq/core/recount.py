@@ -22,13 +22,14 @@ from zq.core.remains import Remains, drop_of_groups, nameless, read_row, task_ke
 from zq.core.state.batch import StoredBatch, mask_of, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
-from zq.core.state.places import End
+from zq.core.state.places import SIZE_UNKNOWN, End
 from zq.core.state.queue import PRIORITIES, Queue, QueueRecord
 from zq.core.state.step import Step
 from zq.core.storage import Damage, Transaction
 from zq.core.sums import SUM_BYTES
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks import follow_up, groups, key_turns
+from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.unique import Unique
 
 TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
@@ -194,7 +195,7 @@ class Recount:
                 self._parked.add(batch.key)
             self._places[batch.own_id.encode()] = tables.pack((where, key))
             self._note_unique(where, batch, is_held=bool(leased.get(batch.key)))
-        for key, value in stored if tables.EXPIRY in self._gone else ():
+        for key, value in stored if self._gone & {tables.EXPIRY, tables.LEASES} else ():  # what was leased has none
             if self.tx.get(tables.EXPIRY, key) is None:
                 self.tx.put(tables.EXPIRY, key, value)
         known = self._owners = self._keys | self._parked
@@ -314,7 +315,8 @@ class Recount:
             self.notes.append(f"{len(ended)} ids are told as damaged, of batches or tasks, to whoever asks for them")
 
     def _damaged_end(self, key: bytes, task_key: bytes, reason: str) -> tuple[Any, ...]:
-        size = self.remains.sizes.get(key.decode(errors="replace"), 1)
+        id = key.decode(errors="replace")
+        size = 1 if TASK_SEPARATOR in id else self.remains.sizes.get(id, SIZE_UNKNOWN)
         return tuple(End(AT_ENDED, "dead", task_key, self._wall, reason, (), b"", size, False, 0, 0))
 
     def _mend_names(self) -> None:

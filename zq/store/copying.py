@@ -261,9 +261,8 @@ def _copy_pages(env: lmdb.Environment, txn: lmdb.Transaction, path: Path) -> Non
             os.fsync(file.fileno())
         except (lmdb.Error, OSError) as error:
             lack = next((text for text in map(os.strerror, LACKS) if text in str(error)), None)
-            if lack is None:
-                raise StoreError(f"cannot copy {env.path()} to {path}: {error}") from error
-            raise StoreError(f"cannot write {path}: {lack}") from error
+            what = f"cannot copy {env.path()} to {path}: {error}" if lack is None else f"cannot write {path}: {lack}"
+            raise StoreError(what) from error
 
 
 @contextmanager

@@ -35,10 +35,12 @@ JOURNAL_FILE = "journal"
 HOLD_FILE = "lock"
 """Says who has the directory."""
 
+
 UNCLEAN_ENDS_MAX = 5
 """Ends in a row that were none, kills or aborts: the next start looks at all of a file, however large. LMDB ends the
 process at some pages that are broken, and would do so at each start.
 """
+
 
 LOOK_PATIENCE = 0.5
 """Seconds to wait for those who share a lock for a moment, to see whether somebody has it."""

@@ -27,6 +27,7 @@ from typing import Any
 
 from zq.core.storage import StoreInfo, Transaction
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
+from zq.store.damage import keep_noted, noted
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
 from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
 from zq.store.turn import JournaledTransaction
@@ -354,9 +355,13 @@ class JournaledStore:
     def _redo(self, log: RedoLog, *, in_pieces: bool = True) -> None:
         """Applies to the open transaction what the tables lack of a log; commits them between when room is low."""
         self._sequence = self._checkpoint.sequence
+        count = len(self._tables.damages)
+        found = noted(self._tx, count) if count and self._tx is not None else None
         for record in records_beyond(self._checkpoint, log.read(), log.name):
             assert self._tx is not None
             self._rows += apply(record, self._tx)
+            if found is not None:  # it was set aside after all of them
+                keep_noted(self._tx, found)
             self._sequence = record.sequence
             if in_pieces and not self._has_room():
                 self._commit_between()

@@ -308,7 +308,7 @@ def _in_end(books: Books, wanted: Wanted, id: str, end: End, first: int) -> Iter
         return
     if not wanted.has_reason(end.reason):
         return
-    is_single = TASK_SEPARATOR in id or end.size == 1
+    is_single = TASK_SEPARATOR in id or end.size in (1, places.SIZE_UNKNOWN)
     split = 0 if is_single else mask_of(end.split)
     entries = task_rows.completions(end)
     for index in range(first, 1 if is_single else end.size):

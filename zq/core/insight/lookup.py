@@ -29,7 +29,8 @@ def look(books: Books, step: Step, id: str) -> Sight:
     """Returns what is known of a task, by its own record or that of its batch, or of a batch."""
     known, index = places.find_task(step, id)
     if isinstance(known, End):
-        is_elsewhere = index is not None and (index >= known.size or mask_of(known.split) >> index & 1)
+        is_outside = index is not None and known.size != places.SIZE_UNKNOWN and index >= known.size
+        is_elsewhere = is_outside or (index is not None and mask_of(known.split) >> index & 1)
         return NOTHING_SEEN if is_elsewhere else Sight(index, end=known)
     if known is None:
         return NOTHING_SEEN

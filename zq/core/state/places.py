@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import Acceptance, StoredBatch
@@ -55,6 +55,7 @@ class End(NamedTuple):
     due_time: float | None = None  # as it was submitted
 
 
+SIZE_UNKNOWN: Final = 0  # of an End of a batch whose record was damaged: all tasks that are asked for were in it
 Known = Place | End | None
 """What the index has of an id."""
 

@@ -108,7 +108,7 @@ def _fill(portion: _Portion, books: Books, step: Step, id: str, known: Known, as
         return 0
     batch = places.read(books, step, known)
     size = places.size_of(step, known) if batch is None else batch.size
-    inside = asked & run_mask(0, size)
+    inside = asked if size == places.SIZE_UNKNOWN else asked & run_mask(0, size)
     end = _end_of(step, known)
     open_mask = 0
     if end is not None:
