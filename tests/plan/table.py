@@ -118,6 +118,9 @@ MOST: Final = {
 }  # fmt: skip
 """Figures of which the largest of the runs is shown."""
 
+STEADY_MINUTES_MIN: Final = 5.0
+"""Of a long life, below which it says nothing of how memory grows."""
+
 KEPT: Final = ("row", "name", "seed", "journal", "seconds", "ok", "skipped", *BAD, *SUMS, *MOST)
 """Of a line, what is recorded."""
 
@@ -159,6 +162,8 @@ def _mark(line: Mapping[str, Any]) -> tuple[Any, ...]:
 def _shorten(line: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(line.get("violations"), list):
         line = {**line, "violations": None}  # texts of what the counts say
+    if line.get("steady_minutes", STEADY_MINUTES_MIN) < STEADY_MINUTES_MIN:
+        line = {**line, "memory_mib_per_hour": None}
     return {name: line[name] for name in KEPT if line.get(name) not in (None, 0, 0.0) or name in ("ok", "seed")}
 
 
