@@ -10,6 +10,7 @@ import pytest
 
 import zq
 from zq.cli.line.settings import read_contexts
+from zq.cli.starting.whereabouts import kept_for_worker
 from zq.keys.audit import AuditFile
 from zq.keys.own import source_of_key
 from zq.processes.endpoints import FILE_PATH_BYTES_MAX, kept_address, kept_path
@@ -68,12 +69,16 @@ def test_all_else_that_is_used_later_is_kept_too(here: Path, monkeypatch: pytest
     key, context = source_of_key("mine.key", ""), read_contexts()["one"].values["key"]
     audit, folder = AuditFile("audit"), OwnFolder(within=".")
     spec = kept_reference("shop.py:worker")
+    monkeypatch.setenv("ZQ_KEY", "mine.key")
+    given = kept_for_worker("shop.py:it", ["bake"], "ipc://socket", Path("health"))
     go()
     audit.open()
     audit.close()
     folder.close()
 
     assert worker.address == f"ipc://{here}/socket"
+    assert os.environ["ZQ_KEY"] == f"{here}/mine.key"
+    assert given == ("shop.py:it@bake", f"{here}/shop.py:it@bake", f"ipc://{here}/socket", here / "health")
     assert worker.key == key == here / "mine.key"
     assert context == str(here / "mine.key")
     assert spec == f"{here}/shop.py:worker"

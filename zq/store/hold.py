@@ -42,10 +42,10 @@ process at some pages that are broken, and would do so at each start.
 """
 
 
-LOOK_PATIENCE = 0.5
+SHARED_PATIENCE = 0.5
 """Seconds to wait for those who share a lock for a moment, to see whether somebody has it."""
 
-LOOK_PAUSE = 0.005
+SHARED_PAUSE = 0.005
 
 READERS_LOOK_INTERVAL = 1.0
 """Seconds between two looks at the file of readers."""
@@ -230,7 +230,7 @@ class DirectoryHold:
         return number
 
     def _take(self, number: int) -> None:
-        give_up_at = time.monotonic() + LOOK_PATIENCE
+        give_up_at = time.monotonic() + SHARED_PATIENCE
         while not _locks(number, fcntl.LOCK_EX):
             is_only_looked_at = _locks(number, fcntl.LOCK_SH)
             if is_only_looked_at:
@@ -239,7 +239,7 @@ class DirectoryHold:
                 told = {} if number == self._data else _read_holder(self._file)
                 holder = _describe(told, _locker_of(number))
                 raise StoreLockedError(f"{self._path} is in use by {holder}; one coordinator at a time")
-            time.sleep(LOOK_PAUSE)
+            time.sleep(SHARED_PAUSE)
         self._opened.callback(self._release, number)
 
     def _release(self, number: int) -> None:
