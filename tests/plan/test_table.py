@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plan.table import PAGE, RECORDED, read, table_of
+from tests.plan.table import NOT_RUN, PAGE, PLAN, RECORDED, read, row_of, table_of
 
 
 def test_table_of_the_page_is_made_of_the_recorded_lines() -> None:
     assert table_of(read(RECORDED)) in PAGE.read_text(encoding="utf-8"), "run python -m tests.plan --table"
+
+
+def test_every_row_has_runs_or_a_reason() -> None:
+    rows = {row_of(line) for line in read(RECORDED)}
+
+    assert PLAN.keys() - rows - NOT_RUN.keys() == set()
 
 
 @pytest.mark.parametrize(
