@@ -87,6 +87,8 @@ NOT_RUN: Final = {
 }
 """Rows that have no run of their own, with the reason."""
 
+NO_LINE: Final = "no line of it yet"
+
 REFUSED: Final = "second_coordinators_refused"
 """What lines of row 7 say of row 22, which is tried at each of its kills."""
 
@@ -190,7 +192,7 @@ def _longer(number: str, lines: list[Mapping[str, Any]]) -> str:
     ran = [line for line in lines if "skipped" not in line]
     if not ran:
         reasons = {reason for line in lines for reason in _listed(line["skipped"])}
-        return f"not run: {'; '.join(sorted(reasons)) or NOT_RUN.get(number, 'no line of it yet')}"
+        return f"not run: {'; '.join(sorted(reasons)) or NOT_RUN.get(number, NO_LINE)}"
     sums = Counter[str]()
     for line in ran:
         sums.update({name: line[name] for name in SUMS if isinstance(line.get(name), int)})
