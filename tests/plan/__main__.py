@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import random
+import shutil
 import sys
 import tempfile
 import traceback
@@ -40,12 +41,16 @@ def main() -> None:
 def _run(number: str, seed: int, arguments: argparse.Namespace) -> Line:
     row = ROWS[number]
     size = arguments.size or (row.nightly if arguments.nightly else row.once)
-    with tempfile.TemporaryDirectory(prefix="zq-plan-", dir=arguments.folder, ignore_cleanup_errors=True) as place:
-        try:
-            line = row.run(seed, size, Path(place))
-        except Exception:  # it is what the line has to say
-            line = {"row": number, "seed": seed, "ok": False, "violations": [traceback.format_exc()]}
+    place = Path(tempfile.mkdtemp(prefix="zq-plan-", dir=arguments.folder))
+    try:
+        line = row.run(seed, size, place)
+    except Exception:  # it is what the line has to say
+        line = {"row": number, "seed": seed, "ok": False, "violations": [traceback.format_exc()]}
     print(json.dumps(line), flush=True)
+    if line["ok"]:
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        print(f"the run is kept in {place}", file=sys.stderr)
     return line
 
 

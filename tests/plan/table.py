@@ -87,6 +87,8 @@ NOT_RUN: Final = {
 }
 """Rows that have no run of their own, with the reason."""
 
+NO_LINE: Final = "no line of it yet"
+
 REFUSED: Final = "second_coordinators_refused"
 """What lines of row 7 say of row 22, which is tried at each of its kills."""
 
@@ -117,6 +119,9 @@ MOST: Final = {
     "most_mb": "MB a frame at most",
 }  # fmt: skip
 """Figures of which the largest of the runs is shown."""
+
+STEADY_MINUTES_MIN: Final = 5.0
+"""Of a long life, below which it says nothing of how memory grows."""
 
 KEPT: Final = ("row", "name", "seed", "journal", "seconds", "ok", "skipped", *BAD, *SUMS, *MOST)
 """Of a line, what is recorded."""
@@ -159,6 +164,8 @@ def _mark(line: Mapping[str, Any]) -> tuple[Any, ...]:
 def _shorten(line: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(line.get("violations"), list):
         line = {**line, "violations": None}  # texts of what the counts say
+    if line.get("steady_minutes", STEADY_MINUTES_MIN) < STEADY_MINUTES_MIN:
+        line = {**line, "memory_mib_per_hour": None}
     return {name: line[name] for name in KEPT if line.get(name) not in (None, 0, 0.0) or name in ("ok", "seed")}
 
 
@@ -185,7 +192,7 @@ def _longer(number: str, lines: list[Mapping[str, Any]]) -> str:
     ran = [line for line in lines if "skipped" not in line]
     if not ran:
         reasons = {reason for line in lines for reason in _listed(line["skipped"])}
-        return f"not run: {'; '.join(sorted(reasons)) or NOT_RUN.get(number, 'no line of it yet')}"
+        return f"not run: {'; '.join(sorted(reasons)) or NOT_RUN.get(number, NO_LINE)}"
     sums = Counter[str]()
     for line in ran:
         sums.update({name: line[name] for name in SUMS if isinstance(line.get(name), int)})

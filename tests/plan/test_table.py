@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plan.table import PAGE, RECORDED, read, table_of
+from tests.plan.table import NO_LINE, PAGE, RECORDED, read, table_of
 
 
 def test_table_of_the_page_is_made_of_the_recorded_lines() -> None:
     assert table_of(read(RECORDED)) in PAGE.read_text(encoding="utf-8"), "run python -m tests.plan --table"
+
+
+def test_every_row_has_runs_or_a_reason() -> None:
+    assert NO_LINE not in table_of(read(RECORDED))
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,8 @@ class Kitchen:
         ledger = self.ledger
         for entry in ledger.entries.values():
             is_stored = entry.is_accepted or entry.id.partition("#")[0] in ledger.stored
-            if is_stored and entry.outcome is None and self.state_of(step, entry.id) == "unknown":
+            is_open = entry.outcome in (None, "dead")  # a dead letter may still be purged
+            if is_stored and is_open and self.state_of(step, entry.id) == "unknown":
                 ledger.forgotten.add(entry.id)
 
     def note_order(self, step: Step, inbox: list[Came]) -> None:
