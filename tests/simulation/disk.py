@@ -9,7 +9,7 @@ compares them with what the next start makes of it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from tests.simulation.ledger import Violation
@@ -23,7 +23,7 @@ from zq.store.gauge import Gauge
 from zq.store.journaled import JournaledStore
 from zq.store.memory import MemoryStore, MemoryTransaction
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, read_chain
-from zq.store.seam import JournalOptions
+from zq.store.seam import JournalOptions, RedoLog
 
 Rows = dict[str, dict[bytes, bytes]]
 
@@ -80,7 +80,9 @@ class Disk:
         self._may_return: list[Rows] | None = None  # after a crash
         self._after: Rows | None = None  # what a turn made that may have happened, or not
         self._is_opening = False
+        self.is_redoing = False  # what a failed turn has taken from the tables, and the log has
         self._before_turn: Rows = {}  # of one that failed
+        self._set_aside_before = 0
         self._mark: tuple[MemoryTransaction | None, int] = (None, 0)  # of the tables, when the turn began
 
     def may(self, share: float) -> bool:
@@ -109,7 +111,7 @@ class Disk:
     def _open_journaled(self, *, keeps_log: bool) -> JournaledStore | DiskTables:
         if self.log is not None and self._beyond() > 0:
             self.world.note("journal applied")
-        store = JournaledStore(self.tables, self.log, self._options, make_log=self._make_log if keeps_log else None)
+        store = _Journaled(self, self.log, self._options, self._make_log if keeps_log else None)
         if keeps_log:
             return store
         store.leave_log()
@@ -191,9 +193,9 @@ class Disk:
         if not self.is_troubled:
             self.store.rest(now)
             return
-        before = self._rows()
+        self.note_before()
         self.store.rest(now)
-        self._check(self._rows(), [before], "a rest")
+        self._check(self._rows(), [self._before_turn], "a rest")
 
     def point(self, *, before: bool, after: bool) -> None:
         """Ends the process here, perhaps; a start may then find what was before the turn, and what is after it."""
@@ -205,7 +207,11 @@ class Disk:
         raise Crash
 
     def note_doubt(self, *, before: bool, after: bool) -> None:
-        if not self._is_opening:  # then it is still the crash before that counts
+        if self.is_redoing and self.is_troubled and not self._is_opening:  # the tables are on their way to it
+            self._after = None
+            self._note_end([self._before_turn])
+            self._set_aside = self._set_aside_before
+        elif not self._is_opening:  # then it is still the crash before that counts
             self._after = self._rows() if after else None
             self._note_end(
                 [*([self._rows_before()] if before else ()), *([] if self._after is None else [self._after])]
@@ -225,7 +231,7 @@ class Disk:
         """Ends the process that uses it; a turn that was under way has been aborted."""
         if self._may_return is None:
             self._note_end([self._rows()])
-        self._is_opening = False
+        self._is_opening = self.is_redoing = False
         if self.log is not None and self.rng.random() < POWER_CUTS:
             self.log.lose()
         self.tables.lose()
@@ -240,6 +246,7 @@ class Disk:
     def note_before(self) -> None:
         """Remembers what a turn that is about to fail must leave."""
         self._before_turn = self._rows_before()
+        self._set_aside_before = len(self.damaged.set_aside)
 
     def _rows(self) -> Rows:
         return {table: dict(self.tables.values[table]) for table in TABLES}
@@ -277,6 +284,21 @@ class Disk:
 
 def _places(rows: Rows) -> dict[tuple[str, bytes], bytes]:
     return {(table, key): value for table, values in rows.items() for key, value in values.items()}
+
+
+class _Journaled(JournaledStore):
+    """The real one, which says when its tables are on their way to what they were."""
+
+    def __init__(
+        self, disk: Disk, log: SimulatedLog | None, options: JournalOptions, make_log: Callable[[], SimulatedLog] | None
+    ) -> None:
+        self._disk = disk
+        super().__init__(disk.tables, log, options, make_log=make_log)
+
+    def _redo_somehow(self, log: RedoLog) -> None:
+        self._disk.is_redoing = True
+        super()._redo_somehow(log)
+        self._disk.is_redoing = False
 
 
 class EagerDeletes:
