@@ -297,8 +297,10 @@ class _Journaled(JournaledStore):
 
     def _redo_somehow(self, log: RedoLog) -> None:
         self._disk.is_redoing = True
-        super()._redo_somehow(log)
-        self._disk.is_redoing = False
+        try:
+            super()._redo_somehow(log)
+        finally:
+            self._disk.is_redoing = False
 
 
 class EagerDeletes:

@@ -75,9 +75,9 @@ def _record_applied_twice(patch: pytest.MonkeyPatch) -> None:
     """Applies the first one again, over those that came after it."""
     real = JournaledStore._redo
 
-    def redo(self: JournaledStore, log: RedoLog) -> None:
+    def redo(self: JournaledStore, log: RedoLog, *, in_pieces: bool = True) -> None:
         checkpoint = self._checkpoint
-        real(self, log)
+        real(self, log, in_pieces=in_pieces)
         again = records.records_beyond(checkpoint, log.read(), log.name)
         if again and self._tx is not None:
             records.apply(again[0], self._tx)

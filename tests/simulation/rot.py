@@ -29,7 +29,7 @@ from zq.store.raw import RawRow
 if TYPE_CHECKING:
     from tests.simulation.disk import DiskTables
 
-SHARE = 0.0
+SHARE = 0.03
 """Of the seeds; in tests of rot alone, all of them."""
 
 ROTTEN = 0.1

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.glutton import GLUTTON
 from tests.simulation.ledger import Violation
 from tests.simulation.world import World
-from zq.core.storage import STORE_FULL
+from zq.core.storage import STORE_FULL, STORE_IN_PIECES
 from zq.store.gauge import Gauge
 from zq.store.room import STEP, DiskRoom
 from zq.wire.messages import Error, Published, Receipt, Settle
@@ -233,7 +233,8 @@ class Space:
         if self.kind == "loose":
             is_true = not self.free and "/simulated" in text
         else:
-            is_true = self.kind == "map" and self._tables.capacity_bytes is not None and text == STORE_FULL
+            why = STORE_FULL if self._tables.is_full else STORE_IN_PIECES
+            is_true = self.kind == "map" and self._tables.capacity_bytes is not None and text == why
         if not is_true:
             raise Violation(f"a message was refused since it does not fit, and there is room: {text}")
 

@@ -19,6 +19,29 @@ PARTS = 10
 FEW_SEEDS = 200
 PLANT_SEEDS_MAX = 1000
 
+KNOWN_SEEDS = {
+    "answered after a flush that failed": 139,
+    "hole taken for the tail": 24,
+    "replays said too late": 28,
+    "offers said too late": 26,
+    "silent clients are not called on": 52,
+    "leases that a worker does not list not taken back": 17,
+    "place lost when given back": 57,
+    "next try of a failure not told": 101,
+    "group of any that joins all that came": 68,
+    "settled group that leaves out what failed": 20,
+    "group of all that goes on without a member": 32,
+    "delays kept when the clock was set back": 70,
+    "clock set back while it was stopped": 32,
+    "batch served of which nobody knows what was done": 32,
+    "damaged tasks that never were": 23,
+    "no end of what a lost lease had": 54,
+    "found damage forgotten by the journal": 40,
+    "turns lost with what is set aside": 17,
+    "completions refused while there is room for them": 14,
+}
+"""Seeds that are tried first, for plants that few seeds catch; all others follow if one does not catch it any more."""
+
 BROKEN_PLANTS = (TypeError, AttributeError, NameError, ImportError, UnboundLocalError)
 """What a plant raises whose target has changed, which is no fault of the coordinator that anybody has caught."""
 
@@ -81,7 +104,7 @@ def test_every_promise_is_kept_when_operations_take_many_steps(monkeypatch: pyte
 @pytest.mark.parametrize("plant", PLANTS)
 def test_planted_fault_is_caught(plant: str) -> None:
     with planted(plant) as told:
-        for seed in range(PLANT_SEEDS_MAX):
+        for seed in (KNOWN_SEEDS.get(plant, 0), *range(PLANT_SEEDS_MAX)):
             try:
                 run(seed, plant=told)
             except Violation as caught:
@@ -98,6 +121,10 @@ def test_every_way_between_two_states_happens_and_no_other() -> None:
                 break
 
     assert ways == WAYS
+
+
+def test_seeds_are_known_of_plants_that_there_are() -> None:
+    assert set(KNOWN_SEEDS) <= set(PLANTS)
 
 
 def test_the_readme_says_how_many_faults_are_planted() -> None:
