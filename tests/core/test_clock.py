@@ -11,6 +11,7 @@ from zq.core import clocks, tables
 from zq.wire.messages import Pull
 
 MONTH = 30 * 86_400.0
+HOUR = 3600.0
 
 
 def pull(desk: Desk, lease: float = 1000.0) -> list[Any]:
@@ -70,6 +71,18 @@ def test_clock_that_is_set_back_lets_nobody_wait_longer_than_the_delay_anew(is_r
 
     desk.wait(20.5)
     assert [one.id for one in pull(desk)] == ["a", "b"]
+
+
+def test_retry_long_after_all_else_is_not_put_off_by_a_clock_set_back_while_it_was_stopped() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (first,) = pull(desk, lease=2 * HOUR)
+    desk.wait(HOUR, every=600.0)
+    desk.settle(CLIENT, failed(first, retry_in=20.0), credit=None)
+    set_back(desk, is_restarted=True, seconds=HOUR)
+
+    desk.wait(20.5)
+    assert [one.id for one in pull(desk)] == ["a"]
 
 
 def test_time_that_was_given_as_such_stays_when_the_clock_is_set_back() -> None:

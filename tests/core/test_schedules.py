@@ -312,3 +312,16 @@ def test_change_that_cannot_be_is_refused_in_words(arguments: dict[str, Any], te
     hall.number += 1
     assert text in only(hall.say(CLIENT, Command(hall.number, "set-schedule", arguments)), Error).text
     assert hall.query("schedules") == before
+
+
+def test_schedule_made_long_after_all_else_is_not_put_off_by_a_clock_set_back_while_it_was_stopped() -> None:
+    hall = Hall()
+    hall.submit("first")
+    assert hall.pull() == ["first"]
+    hall.wait(3600.0, every=600.0)
+    hall.schedule(every=10.0)
+    hall.wall -= 3600.0
+    hall.stop_for(0.0)
+
+    hall.wait(12.0)
+    assert len(hall.pull()) == 1

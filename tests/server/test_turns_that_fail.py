@@ -32,7 +32,8 @@ def test_refusal_beside_which_something_does_not_fit_the_store_is_said_without_i
         monkeypatch.setattr(server, "_step", step)
         monkeypatch.setattr(Machine, "blame", lambda self, now: True)
         monkeypatch.setattr(loop, "read", lambda one: one.message)
-        server._reception.received = [SimpleNamespace(peer=b"peer", message=Ping(1))]  # type: ignore[list-item] # enough
+        came = SimpleNamespace(peer=b"peer", message=Ping(1))
+        server._reception.received = [came]  # type: ignore[list-item]  # enough of a message
         server._turn()
     finally:
         server.close()

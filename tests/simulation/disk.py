@@ -59,7 +59,7 @@ class Disk:
         self.rng = random.Random(f"disk {seed}")  # not the world's: what a seed draws there stays as it is
         self.space = Space(world, seed)
         self.damaged = Rot(world, seed)
-        self._set_aside = 0  # rows, before a start
+        self._set_aside = 0  # rows, when the process before had ended
         self.tables = DiskTables(self)
         self.log: SimulatedLog | None = None
         self.store: JournaledStore | DiskTables = self.tables
@@ -91,7 +91,6 @@ class Disk:
 
     def open(self) -> Store:
         """Opens it as a start does, and checks what the start has made of it."""
-        self._set_aside = len(self.damaged.set_aside)
         self.damaged.look(self.tables)
         self.space.open(self.tables)
         wants_journal = self._journal == "on" or (self._journal == "changing" and self.rng.random() < 0.6)
@@ -177,7 +176,7 @@ class Disk:
     def close(self) -> None:
         """Ends it as a coordinator that is stopped does; nothing may be left to apply."""
         self.mark()
-        self._may_return = [self._rows()]
+        self._note_end([self._rows()])
         self.store.close()
         if self.log is not None and self._beyond():
             raise Violation("the store was closed, and a start has records to apply")
@@ -208,10 +207,14 @@ class Disk:
     def note_doubt(self, *, before: bool, after: bool) -> None:
         if not self._is_opening:  # then it is still the crash before that counts
             self._after = self._rows() if after else None
-            self._may_return = [
-                *([self._rows_before()] if before else ()),
-                *([] if self._after is None else [self._after]),
-            ]
+            self._note_end(
+                [*([self._rows_before()] if before else ()), *([] if self._after is None else [self._after])]
+            )
+
+    def _note_end(self, may_return: list[Rows]) -> None:
+        """Notes what may be there when this process has ended: it may take several to start again."""
+        self._may_return = may_return
+        self._set_aside = len(self.damaged.set_aside)
 
     @property
     def is_in_doubt(self) -> bool:
@@ -221,7 +224,7 @@ class Disk:
     def crash(self) -> None:
         """Ends the process that uses it; a turn that was under way has been aborted."""
         if self._may_return is None:
-            self._may_return = [self._rows()]
+            self._note_end([self._rows()])
         self._is_opening = False
         if self.log is not None and self.rng.random() < POWER_CUTS:
             self.log.lose()
@@ -257,7 +260,7 @@ class Disk:
         return rows
 
     def _is_same(self, found: Rows, rows: Rows) -> bool:
-        """Whether rows are the same, but for what was set aside at this start."""
+        """Whether rows are the same, but for what was set aside since the process before had ended."""
         aside = self.damaged.set_aside[self._set_aside :]
         if found == rows or not aside:
             return found == rows

@@ -165,6 +165,7 @@ class Kitchen:
 
     def take_step_back(self) -> None:
         """Forgets what was noted of a step that has never happened."""
+        self.measured.take_back()
         if self.before_step is not None:
             self.ledger.lines, self.ledger.stored = self.before_step
             self.before_step = None
@@ -237,6 +238,7 @@ class Kitchen:
         self.undelivered = self.find_undelivered(machine.books)
         named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
         self.is_at_commit, self.before_step = False, None
+        self.measured.note_turn()
         try:
             outbox = self.take_turn(machine, is_alone=is_alone)
         except (Crash, FlushError):

@@ -43,8 +43,13 @@ class Ledger:
         self.moved: set[str] = set()  # members in whose place something was forwarded, if that was accepted
         self.forgotten: set[str] = set()  # what has ended, and not as done, when there was no room to keep that
         self.hurt: set[str] = set()  # of which something was damaged on the disk
+        self.unnoticed: set[str] = set()  # whose notice was
         self.untraced: set[str] = set()  # whose lease was, which knows what is yet to be told of its start
         self.stored: dict[str, None] = {}  # batches that have been accepted: the next receipt only repeats the first
+
+    def is_hurt(self, id: str) -> bool:
+        """Whether nobody may know any more what has become of a task, or of its batch."""
+        return id in self.hurt or id.partition("#")[0] in self.hurt
 
     def attempt(self, id: str, order: str) -> None:
         self.entries.setdefault(id, Entry(id, order))
@@ -136,7 +141,7 @@ class Ledger:
         if outcome == "unknown" and id in self.forgotten:
             entry.outcome = entry.outcome or "forgotten"
             return
-        if id in self.hurt and outcome == "dead":  # which it is told to be, whatever it was before
+        if self.is_hurt(id) and outcome == "dead":  # which it is told to be, whatever it was before
             entry.outcome = outcome
             return
         if self.has_replays and "dead" in (entry.outcome, outcome):
@@ -160,7 +165,8 @@ class Ledger:
                 entry.wants_notice
                 and entry.is_accepted
                 and entry.id not in self.forgotten
-                and entry.id not in self.hurt
+                and entry.id not in self.unnoticed
+                and not self.is_hurt(entry.id)
                 and (entry.outcome in ("dead", "expired")) != (entry.id in self.notices)
             ):
                 raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")

@@ -19,24 +19,31 @@ class Measured:
 
     def __init__(self) -> None:
         self.gone = Totals()
-        self._deleted: dict[int, Totals] = {}  # by queue number; perhaps in a turn that was never committed
+        self._deleted: list[Totals] = []  # in the last turn, which has perhaps never happened
 
     def watch(self, books: Books) -> None:
         """Listens to what a coordinator that was just started deletes."""
         real = books.remove_queue
 
         def remove_queue(step: Step, queue: Queue) -> None:
-            self._deleted[queue.number] = totals_of(queue.counts())
+            self._deleted.append(totals_of(queue.counts()))
             real(step, queue)
 
         books.remove_queue = remove_queue  # type: ignore[method-assign]  # of this one object
 
+    def note_turn(self) -> None:
+        """Takes what the last turn has deleted for gone: it has happened."""
+        for totals in self._deleted:
+            self.gone = plus(self.gone, totals)
+        self._deleted.clear()
+
+    def take_back(self) -> None:
+        """Forgets what was deleted in a turn that has never happened."""
+        self._deleted.clear()
+
     def check(self, tx: Transaction) -> None:
         """Compares the rows with what the queues have counted."""
-        for number, totals in self._deleted.items():
-            if tx.get(tables.QUEUES, tables.queue_key(number)) is None:
-                self.gone = plus(self.gone, totals)
-        self._deleted.clear()
+        self.note_turn()
         history = History()
         history.read(tx)
         base = history.base

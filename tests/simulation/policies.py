@@ -58,6 +58,8 @@ class PolicyCheck:
 
     def _check_open(self, step: Step, row: GroupRow) -> None:
         for id, state in self._ends(step, row):
+            if self._ledger.is_hurt(id):  # it was done, perhaps, and the group has its result
+                continue
             if (row.policy == "all" and state != "done") or (row.policy == "any" and state == "done"):
                 raise Violation(f"group {row.id} of policy {row.policy} is open, and its member {id} is {state}")
 

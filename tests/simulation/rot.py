@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.world import World
 from zq.core import tables
-from zq.core.state.batch import bits, read_batch
+from zq.core.state.batch import StoredBatch, bits, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
 from zq.core.state.places import End
@@ -45,6 +45,11 @@ ROTTING = (
     tables.PENDING, tables.PARKED, tables.SCHEDULED, tables.DEAD, tables.PROGRESS, tables.LEASES, tables.RESULTS,
     tables.QUEUES, tables.META,
 )  # fmt: skip
+
+OF_BATCHES = (tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.DEAD)
+
+NOTICE_ID = "zq-id"
+"""The header of a notice that says what it is about."""
 
 Place = tuple[str, bytes]
 
@@ -84,11 +89,11 @@ class Rot:
         stored = bytearray(sealed(salt_of(table), key, value))
         stored[self._rng.randrange(len(stored))] ^= 1 << self._rng.randrange(8)
         self.rows[table, key] = bytes(stored)
-        ledger.hurt |= _hurt_by(table, key, value, disk_tables, books)
+        hurt = _hurt_by(table, key, value, disk_tables, books)
+        ledger.hurt |= hurt
+        ledger.unnoticed |= _noted_by(table, key, value, books) if hurt else set()
         if table == tables.LEASES:
-            task_key = LeaseRecord(*tables.unpack(value)).key
-            pending = disk_tables.values[tables.PENDING].get(task_key)
-            ledger.untraced |= set() if pending is None else _tasks_of(tables.PENDING, task_key, pending, books)
+            ledger.untraced |= _stored_of(LeaseRecord(*tables.unpack(value)).key, disk_tables, books)
         self._world.note(f"rot of {table}")
 
     def check(self, table: str, key: bytes) -> None:
@@ -143,15 +148,12 @@ def _added(noted: list[Damage], place: Place) -> int:
 
 def _hurt_by(table: str, key: bytes, value: bytes, disk_tables: DiskTables, books: Books) -> set[str]:
     """Returns the tasks of which nobody may know any more what has become of them."""
-    if table in (tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.DEAD):
+    if table in OF_BATCHES:
         return _tasks_of(table, key, value, books)
     task_key = key if table == tables.PROGRESS else key[:-2] if table == tables.RESULTS else None
     if task_key is None:
         return set()
-    found: set[str] = set()
-    pending = disk_tables.values[tables.PENDING].get(task_key)
-    if pending is not None:
-        found |= _tasks_of(tables.PENDING, task_key, pending, books)
+    found = _stored_of(task_key, disk_tables, books)
     for id, record in disk_tables.values[tables.INDEX].items():
         fields = tables.unpack(record)
         if fields[0] == tables.AT_ENDED and End(*fields).key == task_key:
@@ -159,17 +161,42 @@ def _hurt_by(table: str, key: bytes, value: bytes, disk_tables: DiskTables, book
     return found
 
 
+def _stored_of(task_key: bytes, disk_tables: DiskTables, books: Books) -> set[str]:
+    """Returns the tasks that have not ended of what is stored under a task key."""
+    values = disk_tables.values
+    rows = [(tables.PENDING, task_key, values[tables.PENDING].get(task_key))]
+    rows += [(tables.SCHEDULED, key, value) for key, value in values[tables.SCHEDULED].items() if key[8:] == task_key]
+    rows += [
+        (tables.PARKED, key, value)
+        for key, value in values[tables.PARKED].items()
+        if tables.unpack(value)[0] == task_key
+    ]
+    found = (_tasks_of(table, key, value, books) for table, key, value in rows if value is not None)
+    return set().union(*found)
+
+
 def _tasks_of(table: str, key: bytes, value: bytes, books: Books) -> set[str]:
+    batch = _batch_of(table, key, value, books)
+    if batch is None:
+        return set()
+    return {batch.own_id, batch.id, *(batch.task_id(batch.first + bit) for bit in bits(batch.full))}
+
+
+def _noted_by(table: str, key: bytes, value: bytes, books: Books) -> set[str]:
+    """Returns whose notice a row has."""
+    batch = _batch_of(table, key, value, books) if table in OF_BATCHES else None
+    headers = {} if batch is None else batch.options.headers or {}
+    return {headers[NOTICE_ID]} if NOTICE_ID in headers else set()
+
+
+def _batch_of(table: str, key: bytes, value: bytes, books: Books) -> StoredBatch | None:
     task_key = key[8:] if table == tables.SCHEDULED else key
     if table == tables.PARKED:
         task_key, value = tables.unpack(value)
     elif table == tables.DEAD:
         value = tables.unpack(value)[0]
     queue = books.queues_by_number.get(tables.split_task_key(task_key)[0])
-    if queue is None:
-        return set()
-    batch = read_batch(task_key, queue, value)
-    return {batch.own_id, batch.id, *(batch.task_id(batch.first + bit) for bit in bits(batch.full))}
+    return None if queue is None else read_batch(task_key, queue, value)
 
 
 class _Environment:

@@ -20,9 +20,10 @@ def check_traces(books: Books, tx: Transaction, now: Now, ledger: Ledger, *, is_
     """
     step = Step(now, tx)
     for entry in ledger.entries.values():
-        events = [] if entry.id in ledger.hurt | ledger.untraced else trace(books, step, entry.id)
+        is_untraced = ledger.is_hurt(entry.id) or entry.id in ledger.untraced
+        events = [] if is_untraced else trace(books, step, entry.id)
         if not events:
-            is_known = entry.id not in ledger.forgotten | ledger.hurt | ledger.untraced and entry.duplicate_of is None
+            is_known = not is_untraced and entry.id not in ledger.forgotten and entry.duplicate_of is None
             if is_whole and entry.is_accepted and entry.policy is None and is_known:
                 raise Violation(f"{entry.id} was accepted and has no trace")
             continue

@@ -13,29 +13,33 @@ Only this module writes what others own, and only here: nothing else goes on mea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from zq.core import tables
-from zq.core.counters import EPOCH_SHIFT, CountersRecord
+from zq.core.counters import CountersRecord
 from zq.core.recounted import CountedWrites, add_changes, notes_of
-from zq.core.remains import Remains, drop_of_groups, nameless, read_row, task_key_of
-from zq.core.state.batch import StoredBatch, mask_of, read_batch
+from zq.core.remains import (
+    TASK_KEY_BYTES,
+    Remains,
+    drop_of_groups,
+    is_part,
+    made_up_counters,
+    nameless,
+    read_row,
+    split_of,
+    task_key_of,
+)
+from zq.core.state.batch import StoredBatch, mask_bytes, mask_of, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
-from zq.core.state.places import SIZE_UNKNOWN, End
+from zq.core.state.places import SIZE_UNKNOWN, End, FinishedKind
 from zq.core.state.queue import PRIORITIES, Queue, QueueRecord
 from zq.core.state.step import Step
 from zq.core.storage import Damage, Transaction
 from zq.core.sums import SUM_BYTES
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks import follow_up, groups, key_turns
-from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.unique import Unique
-
-TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
-
-EPOCHS_SKIPPED: Final = 1 << 16
-"""When it is not known which epoch was the last: more than a coordinator has lives."""
 
 DAMAGED_RECORD: Final = "its record was damaged on the disk, and is set aside: the log names it"
 DAMAGED_MEMBERS: Final = "members of it were damaged on the disk, and are set aside: the log names them"
@@ -63,7 +67,7 @@ class Recount:
         self._unique: dict[bytes, bytes] = {}  # rows of table `unique` that there are to be
         self._strange_leases: list[bytes] = []  # rows of those whose batch is not there
         self._sequence = 0
-        self._finished: list[tuple[str, bytes, bool]] = []  # what ends here: id, task key, whether it has results
+        self._finished: list[tuple[str, End]] = []  # what ends here, or has
 
     def run(self) -> bool:
         """Counts anew if something was set aside since the last time; returns whether.
@@ -106,46 +110,57 @@ class Recount:
             if not damage.is_part:
                 hurt[damage.key[:TASK_KEY_BYTES]] = None
                 continue
-            for key, value in self.tx.scan(tables.PENDING, damage.key[:TASK_KEY_BYTES], damage.stop):
-                if self._batch(tables.PENDING, key, key, value).has_results:
-                    hurt[key] = None
+            for table, key, task_key, record in self._rows_of_batches():
+                is_within = damage.key[:TASK_KEY_BYTES] <= task_key and (damage.stop is None or task_key < damage.stop)
+                if is_within and self._batch(table, key, task_key, record).has_results:
+                    hurt[task_key] = None
         for key, value in self.tx.scan(tables.PROGRESS):
             if tables.unpack(value)[3] and self.remains.has_lost_results(key, 0):
                 hurt[key] = None
         for damage in self.remains.of(tables.PROGRESS):
             hurt |= dict.fromkeys(self._doubtful(damage) if damage.is_part else (damage.key,))
-        for key in hurt:
-            record = self.tx.get(tables.PENDING, key)
-            if record is not None:
-                damage = Damage(tables.PENDING, key, None, bytes(SUM_BYTES) + record, DAMAGED_PROGRESS, self._wall)
-                self.remains.add(damage)
-                self.tx.delete(tables.PENDING, key)
-                self.tx.delete(tables.PROGRESS, key)
+        rows = [row for row in self._rows_of_batches() if row[2] in hurt] if hurt else ()
+        for table, key, task_key, _ in rows:
+            stored = bytes(SUM_BYTES) + (self.tx.get(table, key) or b"")
+            self.remains.add(Damage(table, key, None, stored, DAMAGED_PROGRESS, self._wall))
+            self.tx.delete(table, key)
+            self.tx.delete(tables.PROGRESS, task_key)
+
+    def _rows_of_batches(self) -> Iterator[tuple[str, bytes, bytes, bytes]]:
+        """Yields all that waits, is leased, scheduled or parked: its table, its key there, its task key and record."""
+        for key, value in self.tx.scan(tables.PENDING):
+            yield tables.PENDING, key, key, value
+        for key, value in self.tx.scan(tables.SCHEDULED):
+            yield tables.SCHEDULED, key, key[8:], value
+        for key, value in self.tx.scan(tables.PARKED):
+            task_key, record = read_row(tables.PARKED, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            yield tables.PARKED, key, task_key, record
 
     def _doubtful(self, lost: Damage) -> Iterator[bytes]:
         """Yields the batches of several tasks of which it is not known whether any has ended: none has in a queue in
         which as many are unfinished as it counts.
         """
-        doubts: dict[int, bool] = {}
-        for key, value in self.tx.scan(tables.PENDING, lost.key, lost.stop):
-            batch = self._batch(tables.PENDING, key, key, value)
+        found: dict[int, int] = {}  # by queue: how many seem to be unfinished
+        doubtful: list[StoredBatch] = []
+        for table, key, task_key, record in self._rows_of_batches():
+            batch = self._batch(table, key, task_key, record)
+            found[batch.queue.number] = found.get(batch.queue.number, 0) + batch.unfinished
+            is_within = lost.key <= task_key and (lost.stop is None or task_key < lost.stop)
+            if is_within and batch.count > 1 and not batch.has_progress:
+                doubtful.append(batch)
+        is_gone = self._gone & {tables.PENDING, tables.SCHEDULED, tables.PARKED}
+        for batch in doubtful:
             number = batch.queue.number
-            if number not in doubts:
-                doubts[number] = tables.PENDING in self._gone or self._counts_more(number)
-            if batch.count > 1 and not batch.has_progress and doubts[number]:
-                yield key
+            if is_gone or found[number] > self._counted(number):
+                yield batch.key
 
-    def _counts_more(self, number: int) -> bool:
-        """Returns whether more tasks of a queue seem to wait or to be leased than it counts."""
+    def _counted(self, number: int) -> int:
+        """Returns how many tasks of a queue are unfinished as it counts; none where that is not known."""
         value = self.tx.get(tables.QUEUES, tables.queue_key(number))
         if value is None:
-            return True
+            return 0
         record = QueueRecord(*tables.unpack(value))
-        found = sum(
-            self._batch(tables.PENDING, key, key, value).unfinished
-            for key, value in self.tx.scan(tables.PENDING, *tables.queue_bounds(number))
-        )
-        return found > sum(record.waiting) + record.leased
+        return sum(record.waiting) + record.leased + record.scheduled + record.parked
 
     # Tasks.
 
@@ -161,13 +176,9 @@ class Recount:
 
     def _unfinished(self) -> Iterator[tuple[int, bytes, StoredBatch]]:
         """Yields all that has not ended: which table it is in, its key there, and the batch."""
-        for key, value in self.tx.scan(tables.PENDING):
-            yield AT_PENDING, key, self._batch(tables.PENDING, key, key, value)
-        for key, value in self.tx.scan(tables.SCHEDULED):
-            yield AT_SCHEDULED, key, self._batch(tables.SCHEDULED, key, key[8:], value)
-        for key, value in self.tx.scan(tables.PARKED):
-            task_key, record = read_row(tables.PARKED, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
-            yield AT_PARKED, key, self._batch(tables.PARKED, key, task_key, record)
+        places = {tables.PENDING: AT_PENDING, tables.SCHEDULED: AT_SCHEDULED, tables.PARKED: AT_PARKED}
+        for table, key, task_key, record in self._rows_of_batches():
+            yield places[table], key, self._batch(table, key, task_key, record)
         for key, value in self.tx.scan(tables.DEAD):
             record = read_row(tables.DEAD, key, lambda value=value: tables.unpack(value)[0])  # type: ignore[misc]
             yield AT_DEAD, key, self._batch(tables.DEAD, key, key, record)
@@ -286,38 +297,38 @@ class Recount:
 
     def _mend_index(self) -> None:
         """Has the index name what is there; what it names that is not there has ended."""
-        ended: list[tuple[bytes, tuple[Any, ...]]] = []
+        ended: list[tuple[bytes, End]] = []
         seen: set[bytes] = set()
         for key, value in self.tx.scan(tables.INDEX):
             record = read_row(tables.INDEX, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
-            if record[0] == AT_ENDED and record[8]:
-                self._owners.add(record[2])
             if key in self._places:
                 if value == self._places[key] or tables.pack(record) == self._places[key]:
                     seen.add(key)
             elif record[0] != AT_ENDED:
                 ended.append((key, self._damaged_end(key, task_key_of(*record), DAMAGED_RECORD)))
             elif record[8] and self.remains.has_lost_results(record[2], record[7]):
-                end = End(*record)
-                ended.append((key, tuple(end._replace(outcome="dead", reason=DAMAGED_RESULT, has_results=False))))
+                ended.append((key, End(*record)._replace(outcome="dead", reason=DAMAGED_RESULT, has_results=False)))
+            elif record[8]:
+                self._owners.add(record[2])
         for damage in self.remains.of(tables.INDEX):
             if not damage.is_part and damage.key not in self._places and self.tx.get(tables.INDEX, damage.key) is None:
                 ended.append((damage.key, self._damaged_end(damage.key, tables.task_key(0, 0, 0), DAMAGED_RECORD)))
-        for key, record in ended:
-            was_known = self.tx.get(tables.INDEX, key) is not None and record[4] == DAMAGED_RESULT
-            self.tx.put(tables.INDEX, key, tables.pack(record))
-            if not was_known:
-                self._finished.append((key.decode(errors="replace"), record[2], False))
         for key, place in self._places.items():
             if key not in seen:
                 self.tx.put(tables.INDEX, key, place)
+        for key, end in sorted(ended, key=lambda one: is_part(one[0]), reverse=True):  # which its batch has to know
+            was_known = self.tx.get(tables.INDEX, key) is not None and end.reason == DAMAGED_RESULT
+            if not is_part(key):
+                end = end._replace(split=mask_bytes(mask_of(end.split) | split_of(self.tx, key)))
+            self.tx.put(tables.INDEX, key, tables.pack(tuple(end)))
+            if not was_known:
+                self._finished.append((key.decode(errors="replace"), end))
         if ended:
             self.notes.append(f"{len(ended)} ids are told as damaged, of batches or tasks, to whoever asks for them")
 
-    def _damaged_end(self, key: bytes, task_key: bytes, reason: str) -> tuple[Any, ...]:
-        id = key.decode(errors="replace")
-        size = 1 if TASK_SEPARATOR in id else self.remains.sizes.get(id, SIZE_UNKNOWN)
-        return tuple(End(AT_ENDED, "dead", task_key, self._wall, reason, (), b"", size, False, 0, 0))
+    def _damaged_end(self, key: bytes, task_key: bytes, reason: str) -> End:
+        size = 1 if is_part(key) else self.remains.sizes.get(key.decode(errors="replace"), SIZE_UNKNOWN)
+        return End(AT_ENDED, "dead", task_key, self._wall, reason, (), b"", size, False, 0, 0)
 
     def _mend_names(self) -> None:
         """Frees unique keys whose tasks are gone, and gives those back that lost the row that says so."""
@@ -359,7 +370,8 @@ class Recount:
         tx = self.tx
         value = tx.get(tables.META, tables.COUNTERS_KEY)
         if value is None:
-            counters = self._lost_counters()
+            counters = made_up_counters(tx)
+            self.notes.append("the counters were made up anew, larger than all that is known")
         else:
             counters = read_row(tables.META, tables.COUNTERS_KEY, lambda: CountersRecord(*tables.unpack(value)))
         last, kept = counters.finish_sequence, 0
@@ -370,9 +382,10 @@ class Recount:
                 known.add(read_row(tables.FINISHED, key, lambda row=row: tables.unpack(row)[1]))  # type: ignore[misc]
         if every:
             self._finished += self._forgotten(known)
-        for id, task_key, has_results in self._finished:
+        for id, end in self._finished:
             last, kept = last + 1, kept + 1
-            record = tables.pack((self._wall, id, task_key, has_results))
+            kind = (FinishedKind.SPLIT.value,) if end.split else ()
+            record = tables.pack((self._wall, id, end.key, end.has_results, *kind))
             tx.put(tables.FINISHED, tables.finished_key(last), record)
         counters = counters._replace(
             sequence=max(self._sequence, counters.sequence), finish_sequence=last, kept=kept,
@@ -380,27 +393,13 @@ class Recount:
         )  # fmt: skip
         tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(tuple(counters)))
 
-    def _forgotten(self, known: set[str]) -> Iterator[tuple[str, bytes, bool]]:
+    def _forgotten(self, known: set[str]) -> Iterator[tuple[str, End]]:
         """Yields what has ended and nobody would forget any more."""
-        known |= {id for id, _, _ in self._finished}
+        known |= {id for id, _ in self._finished}
         for key, value in self.tx.scan(tables.INDEX):
             record = tables.unpack(value)
             if record[0] == AT_ENDED and (id := key.decode()) not in known:
-                yield id, record[2], record[8]
-
-    def _lost_counters(self) -> CountersRecord:
-        """Makes up counters that are larger than all that were ever used."""
-        epoch = sequence = 0
-        for key, _ in self.tx.scan(tables.LEASES):
-            epoch = max(epoch, tables.token_of(key) >> EPOCH_SHIFT)
-        for key, _ in self.tx.scan(tables.RESULTS):
-            sequence = max(sequence, tables.split_task_key(key[:TASK_KEY_BYTES])[2])
-        for _, value in self.tx.scan(tables.FINISHED):
-            task_key = tables.unpack(value)[2]
-            if task_key:
-                sequence = max(sequence, tables.split_task_key(task_key)[2])
-        self.notes.append("the counters were made up anew, larger than all that is known")
-        return CountersRecord(epoch + EPOCHS_SKIPPED, sequence, 0, 0, 0)
+                yield id, End(*record)
 
     # Groups, for which the books must be there.
 

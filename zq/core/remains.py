@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from zq.core import tables
+from zq.core.counters import EPOCH_SHIFT, CountersRecord
 from zq.core.recounted import all_changes, total_of
 from zq.core.state.queue import PRIORITIES, QueueRecord
 from zq.core.storage import Damage, Transaction
 from zq.core.sums import SUM_BYTES, is_whole, salt_of
 from zq.core.tables import AT_ENDED, AT_PARKED, AT_SCHEDULED
 from zq.errors import StoreCorruptError
-from zq.wire.limits import BATCH_TASKS_MAX
+from zq.task import split_task_id
+from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
 from zq.wire.policies import DEFAULT_POLICIES, policies_record
 
 READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -26,6 +28,11 @@ _OF_QUEUES: Final = (
 
 NEAR_BITS: Final = 8
 """By which a key that is damaged may differ from what it was, as far as anything is made of it."""
+
+TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
+
+EPOCHS_SKIPPED: Final = 1 << 16
+"""When it is not known which epoch was the last: more than a coordinator has lives."""
 
 T = TypeVar("T")
 
@@ -86,6 +93,8 @@ class Remains:
     def _keys_of_batches(self) -> Iterator[bytes]:
         for key, _ in self.tx.scan(tables.PENDING):
             yield key
+        for key, _ in self.tx.scan(tables.SCHEDULED):
+            yield key[8:]
         for _, value in self.tx.scan(tables.PARKED):
             yield tables.unpack(value)[0]
 
@@ -236,3 +245,32 @@ def nameless(number: int) -> QueueRecord:
     """Returns the record of a queue of which nothing is known but its number."""
     zeros = (0,) * (len(QueueRecord._fields) - 3)
     return QueueRecord(f"recovered-{number}", policies_record(DEFAULT_POLICIES), (0,) * PRIORITIES, *zeros)
+
+
+def is_part(id: bytes) -> bool:
+    """Returns whether an id is that of a task that is not alone in its batch."""
+    return TASK_SEPARATOR.encode() in id
+
+
+def split_of(tx: Transaction, id: bytes) -> int:
+    """Returns which tasks of a batch have a record of their own in the index."""
+    start, found = id + TASK_SEPARATOR.encode(), 0
+    for key, _ in tx.scan(tables.INDEX, start, start[:-1] + bytes((start[-1] + 1,))):
+        part = split_task_id(key.decode(errors="replace"))
+        if part is not None and part[1] < BATCH_TASKS_MAX:
+            found |= 1 << part[1]
+    return found
+
+
+def made_up_counters(tx: Transaction) -> CountersRecord:
+    """Returns counters that are larger than all that were ever used."""
+    epoch = sequence = 0
+    for key, _ in tx.scan(tables.LEASES):
+        epoch = max(epoch, tables.token_of(key) >> EPOCH_SHIFT)
+    for key, _ in tx.scan(tables.RESULTS):
+        sequence = max(sequence, tables.split_task_key(key[:TASK_KEY_BYTES])[2])
+    for _, value in tx.scan(tables.FINISHED):
+        task_key = tables.unpack(value)[2]
+        if task_key:
+            sequence = max(sequence, tables.split_task_key(task_key)[2])
+    return CountersRecord(epoch + EPOCHS_SKIPPED, sequence, 0, 0, 0)

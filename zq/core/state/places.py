@@ -56,8 +56,7 @@ class End(NamedTuple):
 
 
 SIZE_UNKNOWN: Final = 0  # of an End of a batch whose record was damaged: all tasks that are asked for were in it
-Known = Place | End | None
-"""What the index has of an id."""
+Known = Place | End | None  # what the index has of an id
 
 STATES: dict[int, TaskState] = {AT_PENDING: WAITING, AT_SCHEDULED: SCHEDULED, AT_PARKED: PARKED}
 """The places of the unfinished, and the state of the tasks there that are in nobody's hands."""
@@ -198,6 +197,7 @@ def enter_scheduled(books: Books, step: Step, batch: StoredBatch, due_time: floa
     """Stores a batch until its time comes."""
     key = tables.due_key(due_time, batch.key)
     _enter(step, batch, AT_SCHEDULED, key, batch.record())
+    books.is_changed = True  # a time is stored, and with it the clock by which it is one
     books.deadlines.delays.bring_forward(tables.split_due_key(key)[0])
 
 

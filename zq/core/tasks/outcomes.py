@@ -111,12 +111,15 @@ def _fill(portion: _Portion, books: Books, step: Step, id: str, known: Known, as
     inside = asked if size == places.SIZE_UNKNOWN else asked & run_mask(0, size)
     end = _end_of(step, known)
     open_mask = 0
-    if end is not None:
-        portion.add_all(inside, *end)
-    elif isinstance(known, End):
+    if isinstance(known, End):
         split = mask_of(known.split)
-        portion.add_done(step, known.key, inside & ~split, known.has_results)
+        if end is None:
+            portion.add_done(step, known.key, inside & ~split, known.has_results)
+        else:
+            portion.add_all(inside & ~split, *end)
         open_mask = portion.add_split(step, id, inside & split)
+    elif end is not None:
+        portion.add_all(inside, *end)
     elif batch is not None:
         portion.add_done(step, batch.key, inside & batch.ended & ~batch.split, batch.has_results)
         open_mask = portion.add_split(step, id, inside & batch.split) | (inside & ~batch.ended)

@@ -386,6 +386,7 @@ def _save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
     # The row as it is packed has them as a list.
     value = tables.pack(row._replace(options=options))  # type: ignore[arg-type]
     step.tx.put(tables.SCHEDULES, tables.schedule_key(name), value)
+    books.is_changed = True  # a time is stored, and with it the clock by which it is one
     if not row.is_paused:
         weight = tables.pack((len(value), row.queue)) if len(value) > SMALL_BYTES else b""
         step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), weight)
