@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zq
-from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, ParcelSubmission, cursor_queue
+from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, ParcelSubmission, cursor_queue, run_queue
 from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
 
@@ -63,7 +63,7 @@ class Cursor:
         name = plan.name
         self._lease = lease
         self._client = client
-        self._queue = cursor_queue(name, run_id)
+        self._queue, self._results = cursor_queue(name, run_id), run_queue(name, run_id)
         self._id = f"{name}.{run_id}"
         self._what = f"run {run_id} of pipeline {name}"
         self._fingerprint = plan.fingerprint
@@ -141,6 +141,16 @@ class Cursor:
         task, self._task = self._task, None
         if task is not None:
             task.release()
+
+    def forget_queues(self, *, entirely: bool) -> None:
+        """Deletes the queues of a run that has ended.
+
+        Args:
+            entirely: also that of the cursor, by which who comes later with the same run_id is told that it has ended.
+        """
+        for queue in (self._results, self._queue) if entirely else (self._results,):
+            with suppress(zq.ZqError):  # this key may not, say, or the coordinator is away
+                self._client.queues.delete(queue)
 
     def _settle(self, task: zq.PulledTask, done: list[zq.PulledTask]) -> list[zq.PulledTask]:
         """Completes the cursor and results, all or none; returns those whose leases had run out, because of which it is

@@ -232,6 +232,8 @@ class DurableEngine:
             self._progress.close(self._counts, self.ledger)
             self._progress = None
         if client is not None:
+            if self._feeder is not None and self._is_ended:
+                self._cursor.forget_queues(entirely=self._settings.run_id is None)
             client.close()
         coordinator, self._coordinator = self._coordinator, None
         if coordinator is not None:

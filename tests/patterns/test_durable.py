@@ -78,6 +78,17 @@ def test_run_that_has_ended_gives_nothing(shared: RunOptions) -> None:
     assert list(double.run(range(5), **with_(shared, run_id="r"))) == []
 
 
+def test_a_run_that_has_ended_leaves_no_queues_but_what_tells_that_it_has(
+    coordinator: zq.Coordinator, shared: RunOptions
+) -> None:
+    assert len(list(double.run(range(5), **shared))) == 5
+    assert len(list(double.run(range(5), **with_(shared, run_id="r")))) == 5
+
+    with zq.Client(coordinator.address) as client:
+        left = [row.name for row in client.queues.list() if "/runs/" in row.name]
+    assert [name.partition("/")[2] for name in left] == ["runs/r/cursor"]
+
+
 def test_run_goes_on_after_an_error_that_was_raised(shared: RunOptions) -> None:
     taken: list[int] = []
     errors = 0
