@@ -176,11 +176,12 @@ class Disk:
         return self.store.info()
 
     def close(self) -> None:
-        """Ends it as a coordinator that is stopped does; nothing may be left to apply."""
+        """Ends it as a coordinator that is stopped does; nothing may be left to apply, if there is room for it."""
         self.mark()
+        self.space.has_refused = False
         self._note_end([self._rows()])
         self.store.close()
-        if self.log is not None and self._beyond():
+        if self.log is not None and self._beyond() and not self.space.has_refused:
             raise Violation("the store was closed, and a start has records to apply")
 
     def mark(self) -> None:

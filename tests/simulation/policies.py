@@ -70,6 +70,8 @@ class PolicyCheck:
         done = [id for id, state in ends if state == "done"]
         if row.state == CANCELLED or not row.size or self._is_damaged(row):
             return
+        if any(self._ledger.is_hurt(id) for id in known):  # it may be told as dead, and the group have its result
+            return
         if row.policy == "all":
             is_right = (row.state == DONE) == (len(done) == len(ends)) or (row.state != DONE and row.id in self._around)
         elif row.policy == "any":

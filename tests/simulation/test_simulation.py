@@ -20,6 +20,12 @@ FEW_SEEDS = 200
 PLANT_SEEDS_MAX = 1000
 
 KNOWN_SEEDS = {
+    "cancel that forgets its rest at a restart": 185,
+    "rest of a batch overtakes its retry": 25,
+    "rest of a run kept while a task of it is tried again": 91,
+    "run that ends in any order": 42,
+    "ttl of what is leased not kept": 88,
+    "key kept by the dead": 20,
     "answered after a flush that failed": 139,
     "hole taken for the tail": 24,
     "replays said too late": 28,
