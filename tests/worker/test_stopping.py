@@ -183,6 +183,15 @@ def test_task_of_a_child_that_is_killed_by_a_stop_goes_back_uncharged(
     assert (status.state, status.attempts) == ("waiting", 0)
 
 
+@pytest.fixture
+def _hangups_are_heard() -> Iterator[None]:
+    """As where nobody has started the tests by nohup, whose processes ignore them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hangups_are_heard")
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_worker_that_drains_by_a_signal_says_what_it_waits_for(
     coordinator: zq.Coordinator,
