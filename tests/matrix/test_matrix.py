@@ -17,7 +17,7 @@ from tests.matrix.table import FAILED, KINDS, WORKERS, expected, is_as_expected
 CELLS = [(kind, deed) for kind in KINDS for deed in DEEDS if not expected(kind, deed).excluded]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], House]]:
     """Returns the house of a kind, which is opened with its first cell."""
     folder: Path = tmp_path_factory.mktemp("matrix")
