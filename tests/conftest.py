@@ -3,6 +3,7 @@
 import ast
 import functools
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ settings.register_profile("zq", deadline=None, print_blob=True)
 settings.load_profile("zq")
 
 start_guardian()
+
+# What the shell works with that runs the tests is not what they are about.
+for _name in ("ZQ_ADDRESS", "ZQ_BIND", "ZQ_KEY", "ZQ_NAMESPACE"):
+    os.environ.pop(_name, None)
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and
 # interrupt.
@@ -54,3 +59,15 @@ def _signals_are_left_alone() -> Iterator[None]:
     yield
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_left_alone() -> Iterator[None]:
+    """Commands that run in this process set variables for their handlers; the programs of later tests get none."""
+    before = dict(os.environ)
+    yield
+    for name in {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
