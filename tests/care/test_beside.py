@@ -86,7 +86,7 @@ def test_start_waits_for_who_only_looks_whether_somebody_has_it(
 def test_refused_start_names_who_has_the_lock_and_not_who_had_it(
     directory: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "LOOK_PATIENCE", 0.0)
+    monkeypatch.setattr(hold, "SHARED_PATIENCE", 0.0)
     with another(HOLDING, directory / name) as number, pytest.raises(StoreLockedError) as caught:
         opened(directory)
     assert f"in use by process {number};" in str(caught.value)

@@ -70,7 +70,8 @@ def check_message(message: Askable) -> None:
 
 def marked(verb: str, arguments: dict[str, Any], make_mark: Callable[[], str]) -> dict[str, Any]:
     """Returns the arguments of a command with a mark, if it needs one: said again, it is the same one (protocol 4)."""
-    return {**arguments, "mark": make_mark()} if verb in MARKED_VERBS else arguments
+    needs_one = isinstance(verb, str) and verb in MARKED_VERBS  # what is no verb is refused in words when it is sent
+    return {**arguments, "mark": make_mark()} if needs_one else arguments
 
 
 def without_proofs(message: ToCoordinator) -> ToCoordinator:
