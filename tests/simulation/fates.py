@@ -25,15 +25,20 @@ def attempts_limit(books: Books, batch: StoredBatch) -> int:
     return own if own is not None else queues if queues is not None else books.options.max_attempts
 
 
-def check_fates(books: Books, tx: Transaction) -> None:
-    """Checks retries and dead letters: delays follow the policy, and death comes exactly with the last attempt."""
+def check_fates(books: Books, tx: Transaction, *, has_history: bool) -> None:
+    """Checks retries and dead letters: delays follow the policy, and death comes exactly with the last attempt.
+
+    Args:
+        has_history: whether all of it was written, which it is not when there is little room.
+    """
     for key, value in tx.scan(tables.PENDING):
         _check_counts(books, books.read(tx, key, value))
     for key, value in tx.scan(tables.SCHEDULED):
         due_time, task_key = tables.split_due_key(key)
         batch = books.read(tx, task_key, value)
         _check_counts(books, batch)
-        _check_delay(tx, batch, due_time)
+        if has_history:
+            _check_delay(tx, batch, due_time)
     for key, value in tx.scan(tables.DEAD):
         record, reason, _, _ = tables.unpack(value)
         batch = read_batch(key, books.queues_by_number[tables.split_task_key(key)[0]], record)

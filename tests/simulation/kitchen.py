@@ -503,7 +503,7 @@ class Kitchen:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
             self.lives.check(self.machine.books, tx, self.ledger.forgotten | self.ledger.hurt)
-            check_fates(self.machine.books, tx)
+            check_fates(self.machine.books, tx, has_history=not self.disk.space.was_ever_short)
             self.measured.check(tx)
             check_unique(self.machine.books, tx)
             if self.disk.space.is_calm:

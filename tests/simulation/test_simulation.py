@@ -20,6 +20,7 @@ FEW_SEEDS = 200
 PLANT_SEEDS_MAX = 1000
 
 KNOWN_SEEDS = {
+    "duplicate forgotten": 111,
     "cancel that forgets its rest at a restart": 185,
     "rest of a batch overtakes its retry": 25,
     "rest of a run kept while a task of it is tried again": 91,
