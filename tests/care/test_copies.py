@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 import zq
 from tests.process.kitchen import Kitchen, kill, wait_until
 from zq.care import back_up, compact, restore
-from zq.store.copying import part_of
+from zq.store.copying import MARK_FILE, MARK_TEXT, part_of
+from zq.store.raw import RawFile
 
 TASKS = 300
 
@@ -186,6 +188,31 @@ def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
         back_up(foreign, tmp_path / "copy3")
     with zq.Coordinator(tmp_path / "data"), pytest.raises(zq.StoreError, match=r"cannot read .*data"):
         back_up(tmp_path / "data", tmp_path / "copy4")  # of this very process, whose locks it would let go
+
+
+def test_backup_of_broken_pages_is_none_and_leaves_the_place_to_the_next_one(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "data") as coordinator, zq.Client(coordinator.address) as client:
+        client.submit("orders", "margherita")
+    data = tmp_path / "data" / "data.mdb"
+    whole = data.read_bytes()
+    with RawFile.open(tmp_path / "data") as raw:
+        tree = raw.tables()["pending"]
+    text, false = (
+        struct.pack("<IHHQQQQQ", one.pad, *one[:-1]) for one in (tree, tree._replace(entries=tree.entries + 1))
+    )
+    assert text in whole
+    data.write_bytes(whole.replace(text, false))
+
+    with pytest.raises(zq.StoreCorruptError, match="no copy to rely on"):
+        back_up(tmp_path / "data", tmp_path / "backup")
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+
+    data.write_bytes(whole)
+    (tmp_path / "backup.part").mkdir()
+    (tmp_path / "backup.part" / MARK_FILE).write_bytes(MARK_TEXT)
+    (tmp_path / "backup.part" / "data.damaged-1").touch()  # as when it was killed there
+    back_up(tmp_path / "data", tmp_path / "backup")
+    assert not list((tmp_path / "backup").glob("data.damaged-*"))
 
 
 def test_damaged_backup_is_found_out_when_it_is_restored(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import zq
 from tests.process.kitchen import Kitchen, kill
-from zq.care import Finding, Weight, examine
+from zq.care import Finding, Weight, back_up, examine
 from zq.care.surroundings import file_system_of
 from zq.core import tables
 from zq.core.state.leases import LeaseRecord
@@ -21,6 +21,7 @@ from zq.core.storage import Transaction
 from zq.core.tables import TABLES
 from zq.core.tasks import groups
 from zq.store import open_store
+from zq.store.raw import RawFile
 
 
 @pytest.fixture
@@ -50,6 +51,30 @@ def test_directory_that_is_whole_is_said_to_be_and_is_not_changed(directory: Pat
     assert any(re.fullmatch(r"\d+ rows in \d+ tables on \d+ pages are as they were written", text) for text in texts)
     assert any(re.fullmatch(r"a flush takes \d+ us.*", text) for text in texts)
     assert files_of(directory) == before
+
+
+def test_directory_in_which_long_values_became_short_within_a_transaction_is_whole(tmp_path: Path) -> None:
+    directory, sizes = tmp_path / "data", (10, 1000, 5000, 12_000, 19_000)
+    with zq.Coordinator(directory) as coordinator, zq.Client(coordinator.address) as client:
+        for size in sizes:
+            client.schedules.define(f"of-{size}", "orders", b"x" * size, every=3600)
+    store = open_store(directory, TABLES)
+    tx = store.begin()
+    for key, value in list(tx.scan(tables.SCHEDULES)):
+        tx.put(tables.SCHEDULES, key, b"x" * 20_000)
+        tx.put(tables.SCHEDULES, key, value)
+    tx.commit()
+    store.close()
+    with RawFile.open(directory) as raw:
+        assert raw.tables()[tables.SCHEDULES].overflow_pages >= 5 * len(sizes)
+
+    assert not broken(list(examine(directory)))
+    back_up(directory, tmp_path / "copy")
+    for one in (directory, tmp_path / "copy"):
+        with zq.Coordinator(one) as coordinator, zq.Client(coordinator.address) as client:
+            assert len(client.schedules.list()) == len(sizes)
+        assert not list(one.glob("data.damaged-*"))
+        assert not broken(list(examine(one)))
 
 
 def test_directory_is_looked_over_while_it_is_written(kitchen: Kitchen) -> None:

@@ -88,6 +88,23 @@ def test_a_damaged_value_is_set_aside_at_a_start_and_all_others_are_there(path: 
     store.close()
 
 
+def test_what_is_set_aside_is_numbered_by_what_was_and_by_nothing_else(path: Path, options: LmdbOptions) -> None:
+    store = open_store(path, NAMES, options)
+    tx = store.begin()
+    tx.put(tables.DAMAGED, tables.RECOUNTED_KEY, tables.pack({}))
+    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack((("left",), 1)))
+    tx.commit()
+
+    for number in (1, 2):
+        store.mend(StoreCorruptError("nobody can make anything of it", "left", b"key %06d" % number, b""))
+
+    tx = store.begin()
+    keys = [tables.RECOUNTED_KEY, tables.damaged_key(1), tables.damaged_key(2), tables.RECOUNT_KEY]
+    assert [key for key, _ in tx.scan(tables.DAMAGED)] == keys
+    tx.abort()
+    store.close()
+
+
 def test_a_flipped_bit_of_a_key_is_put_right(path: Path, options: LmdbOptions) -> None:
     flip(path, b"key 000200", 8)
 

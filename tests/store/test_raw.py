@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,40 @@ def test_no_meta_page_is_an_error_in_words(tmp_path: Path, original: tuple[bytes
         read(tmp_path, bytes(2 * PAGE) + original[0][2 * PAGE :])
     with pytest.raises(StoreError, match="No such file"):
         RawFile.open(tmp_path / "nowhere")
+
+
+def test_pages_that_a_shorter_value_was_left_are_its_own_and_a_wrong_count_of_them_costs_no_row(tmp_path: Path) -> None:
+    sizes = [(long, short) for long in (5000, 40_000) for short in (0, 10, 3000, 4500, long - 1)]
+    store = LmdbStore(tmp_path / "s.zq", TABLES)
+    tx = store.begin()
+    for number, size in enumerate(size for pair in zip(*sizes, strict=True) for size in pair):
+        tx.put("left", b"%d" % (number % len(sizes)), b"%d" % (number % 10) * size)
+    expected = dict(tx.scan("left"))
+    tx.commit()
+    store.close()
+    data = (tmp_path / "s.zq" / "data.mdb").read_bytes()
+
+    rows = read(tmp_path, data)
+
+    assert [row for row in rows if row.fault] == []
+    with RawFile.open(tmp_path) as raw:
+        assert raw.tables()["left"].overflow_pages == sum((16 + 4 + long - 1) // PAGE + 1 for long, _ in sizes)
+        assert sum((16 + 4 + len(value) - 1) // PAGE + 1 for value in expected.values()) < 40
+    heads = [
+        at for at in range(2 * PAGE, len(data), PAGE) if data[at : at + 12] == struct.pack("<QI", at // PAGE, 4 << 16)
+    ]
+    assert len(heads) == len(sizes)
+    for at in heads:
+        for bit in (0, 1, 2, 3, 4, 5, 6, 20, 31):
+            changed = bytearray(data)
+            changed[at + 12 + bit // 8] ^= 1 << bit % 8
+
+            rows = read(tmp_path, bytes(changed))
+
+            assert any(row.fault for row in rows), (at, bit)
+            is_more = changed[at + 12 : at + 16][::-1] > data[at + 12 : at + 16][::-1]
+            assert len(whole(rows)) == len(sizes) or not is_more, (at, bit)
+            assert len(whole(rows)) >= len(sizes) - 1, (at, bit)
 
 
 def test_rows_are_those_of_lmdb(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:

@@ -220,6 +220,11 @@ def damaged_key(number: int) -> bytes:
     return b"r" + _U64.pack(number)
 
 
+def is_damaged_key(key: bytes) -> bool:
+    """Returns whether it is one of `damaged_key`, and none of the other rows of its table."""
+    return len(key) == 9 and key[:1] == b"r"
+
+
 def damaged_bounds() -> tuple[bytes, bytes]:
     return b"r\0", b"re"  # before RECOUNT_KEY
 

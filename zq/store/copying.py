@@ -27,7 +27,7 @@ from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreLockedError, StoreVersionError
 from zq.store.carrying import INFO_TABLE, SCHEMA_KEY, SEALED_KEY, refusal, schema_told
-from zq.store.damage import REBUILT_FILE, check_ours
+from zq.store.damage import REBUILT_FILE, check_ours, kept_files
 from zq.store.draft import MAP_SPARE
 from zq.store.engine import NEW_FILE, store_error
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, check_readers, flush, who_has
@@ -48,7 +48,7 @@ MARK_FILE = "half-made"
 MARK_TEXT = b"zq is making a copy here; without zq at work, it was left half made and may be removed\n"
 
 MADE_FILES = frozenset({DATA_FILE, READERS_FILE, HOLD_FILE, REPORT_FILE, NEW_FILE, REBUILT_FILE, MARK_FILE})
-"""What may be in a copy that somebody has left half made."""
+"""What may be in a copy that somebody has left half made, beside `kept_files`: its pages may have been broken."""
 
 TAKES_MAX = 5
 """Tries to take the place of a copy, which another process gives its name meanwhile."""
@@ -178,7 +178,8 @@ class CopyInWork:
             raise StoreError(foreign)
         try:
             names = {one.name for one in path.iterdir()}
-            if names and (MARK_FILE not in names or not names <= MADE_FILES):
+            kept = {one.name for one in kept_files(path).values()}
+            if names and (MARK_FILE not in names or not names - kept <= MADE_FILES):
                 raise StoreError(foreign)
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._mark = os.open(path / MARK_FILE, flags | (0 if names else os.O_CREAT), 0o600)
@@ -208,8 +209,8 @@ class CopyInWork:
 
     def _clear(self) -> None:
         """Removes what is in it; the file that says what it is stays."""
-        for name in MADE_FILES - {MARK_FILE}:
-            (self.path / name).unlink(missing_ok=True)
+        for one in (*(self.path / name for name in MADE_FILES - {MARK_FILE}), *kept_files(self.path).values()):
+            one.unlink(missing_ok=True)
 
     def _let_go(self) -> None:
         number, self._mark = self._mark, -1

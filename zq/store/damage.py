@@ -382,9 +382,9 @@ def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) 
 
 def noted(tx: Transaction, count: int) -> dict[bytes, bytes]:
     """Returns the rows of so many things that were set aside last, and of the recount that they need."""
-    rows = dict(tx.scan(tables.DAMAGED))
-    older = sorted(key for key in rows if key != tables.RECOUNT_KEY)[:-count]
-    return {key: value for key, value in rows.items() if key not in older}
+    found = dict(list(tx.scan(tables.DAMAGED, *tables.damaged_bounds()))[-count:])
+    recount = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    return found if recount is None else {**found, tables.RECOUNT_KEY: recount}
 
 
 def keep_noted(tx: Transaction, before: dict[bytes, bytes]) -> None:
@@ -392,7 +392,7 @@ def keep_noted(tx: Transaction, before: dict[bytes, bytes]) -> None:
     numbers to other rows, and know nothing but that an earlier recount is over.
     """
     now = dict(tx.scan(tables.DAMAGED))
-    number = max((int.from_bytes(key[1:9], "big") for key in now if key != tables.RECOUNT_KEY), default=0)
+    number = max((int.from_bytes(key[1:9], "big") for key in now if tables.is_damaged_key(key)), default=0)
     for key, value in before.items():
         if now.get(key) == value:
             continue
@@ -404,9 +404,10 @@ def keep_noted(tx: Transaction, before: dict[bytes, bytes]) -> None:
 
 def _to_last(cursor: lmdb.Cursor) -> bool:
     """Goes to the last row that says what was set aside; returns whether there is one."""
-    if not cursor.last():
-        return False
-    return cursor.key()[:1] == b"r" and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
+    is_there = cursor.last()
+    while is_there and not tables.is_damaged_key(bytes(cursor.key())):
+        is_there = cursor.prev()
+    return is_there
 
 
 def _damage_of(row: RawRow, now: float, *, is_mended: bool) -> Damage:

@@ -9,6 +9,7 @@ Numbers are those of the machine that wrote them; what is read here is little-en
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 META_MAGIC: Final = 0xBEEFC0DE
@@ -34,6 +35,9 @@ _META = struct.Struct("<IIQQ")
 _U64 = struct.Struct("<Q")
 
 KEY_BYTES_MAX: Final = 511
+
+META_BYTES: Final = 4096
+"""Of a meta page, and more: what is read of it."""
 
 PAGE_SIZES: Final = tuple(1 << bits for bits in range(9, 17))
 
@@ -123,6 +127,35 @@ def read_meta(data: bytes) -> MetaPage:
     return MetaPage(page_bytes, free, main, last_page, transaction)
 
 
+def find_metas(read: Callable[[int], bytes]) -> tuple[list[MetaPage], list[str]]:
+    """Returns the meta pages of a file that can be read, and what is wrong with the others.
+
+    Args:
+        read: returns META_BYTES from a place in the file on.
+    """
+    found: list[MetaPage] = []
+    faults: list[str] = []
+    try:
+        found.append(read_meta(read(0)))
+        sizes: tuple[int, ...] = (found[0].page_bytes,)
+    except BrokenPageError as error:
+        faults.append(f"meta page 0: {error}")
+        sizes = PAGE_SIZES
+    for size in sizes:
+        try:
+            second = read_meta(read(size))
+        except BrokenPageError as error:
+            trouble = f"meta page 1: {error}"
+            continue
+        if second.page_bytes == size:
+            found.append(second)
+            break
+        trouble = f"meta page 1: it says that pages have {second.page_bytes} bytes"
+    else:
+        faults.append(trouble if len(sizes) == 1 else "meta page 1: not found")
+    return found, faults
+
+
 def read_tree(value: bytes) -> PageTree:
     """Reads what a table's row says of its tree."""
     if len(value) != _TREE.size:
@@ -203,8 +236,10 @@ def pages_below(entries: list[tuple[bytes, int]], above: PageWalk) -> list[PageW
     return [PageWalk(page, depth, start, stop) for (_, page), start, stop in zip(entries, starts, stops, strict=True)]
 
 
-def check_overflow(page: bytes, number: int, value_bytes: int, page_bytes: int) -> int:
-    """Returns how many pages a value takes that begins with this one; raises BrokenPageError when it is another's."""
+def check_overflow(page: bytes, number: int, value_bytes: int, page_bytes: int) -> tuple[int, int]:
+    """Returns how many pages a value takes that begins with this one, and how many it has: more, where it was written
+    over a longer one within a transaction. Raises BrokenPageError when the page is another's.
+    """
     if len(page) < HEAD_BYTES_OF_PAGE:
         raise BrokenPageError("it is beyond the end of the file")
     own_number, _, flags, pages = _LONG_HEAD.unpack_from(page)
@@ -213,7 +248,7 @@ def check_overflow(page: bytes, number: int, value_bytes: int, page_bytes: int) 
     needed = (HEAD_BYTES_OF_PAGE - 1 + value_bytes) // page_bytes + 1
     if pages < needed:
         raise BrokenPageError(f"the value takes {needed} pages, it says {pages}")
-    return needed
+    return needed, pages
 
 
 def page_of(value: bytes) -> int:

@@ -24,8 +24,8 @@ from zq.store.hold import DATA_FILE
 from zq.store.pages import (
     BIG_NODE,
     HEAD_BYTES_OF_PAGE,
+    META_BYTES,
     NO_PAGE,
-    PAGE_SIZES,
     TREE_NODE,
     BrokenPageError,
     LeafNode,
@@ -33,12 +33,12 @@ from zq.store.pages import (
     PageTree,
     PageWalk,
     check_overflow,
+    find_metas,
     free_pages_of,
     page_of,
     pages_below,
     read_branch,
     read_leaf,
-    read_meta,
     read_tree,
 )
 from zq.store.records import CHECKPOINT_TABLE
@@ -54,7 +54,6 @@ MISPLACED: Final = "it is not where its key belongs"
 LIST_OF_TABLES: Final = "the list of tables"
 """How a fault begins that is of it."""
 
-_META_BYTES: Final = 4096
 _LAST_COMMIT: Final = "if it was in force, what was committed last is gone"
 
 
@@ -105,6 +104,7 @@ class RawFile:
         self.has_all_tables = False
         self.is_cut_off = False  # whether something that is in use, as far as was looked, is beyond the end of the file
         self._walked = [0, 0, 0]  # branches, leaves and pages of long values of the tree that is read
+        self._spare: list[tuple[int, int]] = []  # pages that long values have and do not take: the first, how many
         self._number = number
         self.meta = self._pick_meta()
         self._seen = bytearray(min(self.meta.last_page + 1, self.size // self.meta.page_bytes + 1))
@@ -185,6 +185,7 @@ class RawFile:
                 yield RawRow("", table.encode(), b"", f"table {table} is {name}, by its checksums", is_part=True)
             yield from self.rows_of(name, tree, only_faults=only_faults)
         yield from self._free_faults()
+        yield from self._spare_faults()
 
     def _list_of_tables(self) -> Generator[RawRow, None, list[tuple[str, PageTree]]]:
         """Yields what is wrong with the list of tables, and returns it; learns the schema."""
@@ -342,25 +343,8 @@ class RawFile:
         return os.pread(self._number, count * size, page * size)
 
     def _pick_meta(self) -> MetaPage:
-        data = os.pread(self._number, _META_BYTES, 0)
-        found: list[MetaPage] = []
-        try:
-            found.append(read_meta(data))
-            sizes: tuple[int, ...] = (found[0].page_bytes,)
-        except BrokenPageError as error:
-            self.meta_faults.append(f"meta page 0: {error}; {_LAST_COMMIT}")
-            sizes = PAGE_SIZES
-        for size in sizes:
-            try:
-                second = read_meta(os.pread(self._number, _META_BYTES, size))
-            except BrokenPageError as error:
-                trouble = f"meta page 1: {error}; {_LAST_COMMIT}"
-                continue
-            if second.page_bytes == size:
-                found.append(second)
-                break
-        else:
-            self.meta_faults.append(trouble if len(sizes) == 1 else f"meta page 1: not found; {_LAST_COMMIT}")
+        found, faults = find_metas(lambda at: os.pread(self._number, META_BYTES, at))
+        self.meta_faults += [f"{text}; {_LAST_COMMIT}" for text in faults]
         if not found:
             raise StoreCorruptError(
                 f"{self.name} has no meta page that can be read ({self.size} bytes): it is no file of LMDB, or both of them "
@@ -370,6 +354,7 @@ class RawFile:
 
     def _forget_seen(self) -> None:
         self._seen = bytearray(len(self._seen))
+        self._spare.clear()
 
     def _take(self, page: int, count: int = 1) -> None:
         """Notes that pages are in use; raises BrokenPageError when they cannot be, or are already."""
@@ -414,9 +399,11 @@ class RawFile:
 
     def _read_big(self, page: int, size: int) -> bytes:
         head = self._read(page) if page <= self.meta.last_page else b""
-        count = check_overflow(head, page, size, self.meta.page_bytes)
+        count, own = check_overflow(head, page, size, self.meta.page_bytes)
         self._take(page, count)
-        self._walked[2] += count
+        self._walked[2] += own
+        if own > count:
+            self._spare.append((page + count, own - count))
         found = self._read(page, count)[HEAD_BYTES_OF_PAGE : HEAD_BYTES_OF_PAGE + size]
         if len(found) != size:
             raise BrokenPageError("it is cut off")
@@ -436,6 +423,19 @@ class RawFile:
             except BrokenPageError as error:
                 text = f"the list of free pages: {error}"
                 yield RawRow("", node.key, b"", text, is_part=True)
+
+    def _spare_faults(self) -> Iterator[RawRow]:
+        """Yields what is wrong with pages that nobody reads, and that would be free with a value: as it says how many
+        they are, which may be wrong, they are looked at after all others.
+        """
+        stop = min(self.meta.last_page + 1, self.size // self.meta.page_bytes)
+        for page, count in self._spare:
+            if page + count > stop or any(self._seen[page : page + count]):
+                yield RawRow(
+                    "", b"", b"", f"page {page}: a value before it says that {count} are its own", is_part=True
+                )
+            else:
+                self._seen[page : page + count] = b"\1" * count
 
 
 def _lost(table: str, one: PageWalk, why: str) -> RawRow:
