@@ -31,7 +31,7 @@ from zq.care import compact
 from zq.core import tables
 from zq.core.coordinator import Machine
 from zq.core.options import Now
-from zq.core.recount import DAMAGED_RECORD
+from zq.core.recount import DAMAGED_RECORD, DAMAGED_RESULT
 from zq.core.storage import Damage, Store
 from zq.errors import StoreCorruptError, StoreError
 from zq.store import DiskStore, LmdbOptions, open_store
@@ -285,23 +285,24 @@ def _check_rows(store: DiskStore, before: Rows) -> int:
         and not _is_time(table, key)
         and not (table == tables.PARKED and tables.unpack(value)[1] in moved)
     ]
-    owners = _owners_gone(before, now)
+    owners = _owners_gone(before, now, damages)
     _check_named([(table, key) for table, key in lost if table != tables.RESULTS or key[:-2] not in owners], damages)
     _check_ids(before, now)
     return len(lost)
 
 
-def _owners_gone(before: Rows, now: Rows) -> set[bytes]:
-    """Returns keys of batches whose own row is gone, which has to be named: nobody could ask for their results, and
-    these go with it.
+def _owners_gone(before: Rows, now: Rows, damages: list[Damage]) -> set[bytes]:
+    """Returns keys of batches whose own row is gone, which has to be named, or that are told as dead since some of
+    their results are, which have to be named: nobody could ask for the others, and these go with it.
     """
+    told = {DAMAGED_RECORD} | {DAMAGED_RESULT for damage in damages if damage.table == tables.RESULTS}
     found = set()
     for (table, key), value in before.items():
         if table == tables.PENDING and (table, key) not in now:
             found.add(key)
         elif table == tables.INDEX:
             record, left = tables.unpack(value), now.get((table, key))
-            if record[0] == tables.AT_ENDED and (left is None or tables.unpack(left)[4:5] == (DAMAGED_RECORD,)):
+            if record[0] == tables.AT_ENDED and (left is None or told.intersection(tables.unpack(left)[4:5])):
                 found.add(record[2])
     return found
 
