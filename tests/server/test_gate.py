@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def make() -> Iterator[Made]:
 def receive(server: zmq.Socket[bytes]) -> bytes:
     assert server.poll(PATIENCE)
     return server.recv_multipart()[-1]
+
+
+def come_in(served: ServedAddress, server: zmq.Socket[bytes], peer: zmq.Socket[bytes]) -> None:
+    peer.connect(served.address)
+    peer.send(b"hello")
+    while not server.poll(1):
+        open_gate(served).let_in(0.0, is_crowded=False)
+    assert receive(server) == b"hello"
 
 
 def open_gate(served: ServedAddress) -> AddressGate:
@@ -97,6 +106,30 @@ def test_no_more_come_in_than_may_wait_however_many_come(make: Made, tmp_path: P
     served.leave()
 
 
+def test_names_of_others_beside_the_path_are_passed_by_and_stay(
+    make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = cycle(["folder", "letter", "alive"])
+    monkeypatch.setattr("zq.server.gate._hidden_beside", lambda path: str(path.with_name(next(names))))
+    server = make(zmq.ROUTER)
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(f"{tmp_path}/alive")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "letter").write_text("precious")
+        served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
+        made = (tmp_path / "socket").stat().st_ino
+        for _ in range(2):
+            come_in(served, server, make(zmq.DEALER))
+            assert (tmp_path / "socket").stat().st_ino == made
+        assert caplog.text.count("no socket can be made beside") == 1
+        monkeypatch.setattr("zq.server.gate._hidden_beside", lambda path: str(path.with_name("free")))
+        come_in(served, server, make(zmq.DEALER))
+        assert (tmp_path / "socket").stat().st_ino != made
+        served.leave()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["alive", "folder", "letter"]
+    assert (tmp_path / "letter").read_text() == "precious"
+
+
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:
     server, peer = make(zmq.ROUTER), make(zmq.DEALER)
     served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
@@ -104,11 +137,7 @@ def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Pat
     served.renew()
     assert served.gate is not former
     former.let_in(0.0, is_crowded=False)  # it touches nothing any more
-    peer.connect(served.address)
-    peer.send(b"hello")
-    while not server.poll(1):
-        open_gate(served).let_in(0.0, is_crowded=False)
-    assert receive(server) == b"hello"
+    come_in(served, server, peer)
     served.leave()
 
 

@@ -12,8 +12,9 @@ The bell (`zq.server.bell`) listens, too, where nobody comes. ZeroMQ was given i
 is put under its number later it does not wait for, and only accepts from. So while the bell rings its thread looks
 again and again, as it does by TCP without descriptors.
 
-An abstract name (`ipc://@NAME`) cannot be taken over by another socket, nor can a path that is as long as one may be.
-There the batch is whoever comes within half a millisecond, in which this thread does nothing else.
+An abstract name (`ipc://@NAME`) cannot be taken over by another socket, nor can a path beside which no socket can be
+made: its name would be too long, or nothing may be made in that folder any more. There the batch is whoever comes
+within half a millisecond, in which this thread does nothing else.
 
 Invariants: the number that ZeroMQ has is ZeroMQ's to close, and is not touched any more after `close`, which leaves it
 as ZeroMQ got it. Under it is always a socket that listens: from any other ZeroMQ does not accept without an end. The
@@ -22,7 +23,10 @@ bell rings only while it is another one than the bell, and nothing is put there 
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import secrets
 import select
 import socket
 import sys
@@ -38,6 +42,8 @@ from zq.processes.forks import drop_in_forks
 from zq.server.bell import Bell
 from zq.wire.address import SOCKET_PATH_BYTES_MAX
 
+log = logging.getLogger(__name__)
+
 WAITING_MAX: Final = 1024
 """Who may wait to be let in; whoever comes then is refused, and tries again."""
 
@@ -50,6 +56,9 @@ SIP_INTERVAL: Final = 0.02
 AWAITED_INTERVAL: Final = 0.001
 """Seconds between two looks whether ZeroMQ has begun to wait, which it does in its own thread after a bind."""
 
+NAMES_MAX: Final = 3
+"""Names that are tried for a file beside the path, each of them by chance."""
+
 NOBODY: Final = -1
 """In the place of a descriptor: nobody is waited for now."""
 
@@ -58,7 +67,8 @@ class AddressGate:
     """The listening socket of one address; of the shell's one thread.
 
     Attributes:
-        hidden: the name that those who were let in know of this end, beside the address; None: they know the address.
+        endpoints: by which those who were let in know this end, beside the address. There are more when one was found
+            to be taken.
     """
 
     def __init__(self, name: str, waiting_max: int) -> None:
@@ -70,7 +80,10 @@ class AddressGate:
         """
         self._name = name
         self._path = Path(name)
-        self.hidden = None if name[:1] == "@" else _hidden_beside(self._path)
+        self._hidden = _hidden_beside(self._path)
+        self.endpoints = [f"ipc://{self._hidden}"]
+        self._is_exchanged = name[:1] != "@" and len(os.fsencode(self._hidden)) <= SOCKET_PATH_BYTES_MAX
+        self._is_said = False  # that it is not, though it could be
         self._waiting_max = max(1, min(waiting_max, WAITING_MAX))
         self._bell: Bell | None = None  # None: it is not there yet, or cannot be made here, and anybody comes in
         self._door = _make_door()
@@ -99,12 +112,9 @@ class AddressGate:
             with suppress(FileNotFoundError):
                 self._path.unlink()
         self._make_bell()
-        if self.hidden is not None and self._bell is not None:
-            self._take_path(self._door, self.hidden)
-        else:
-            self._door.bind(self._name if self._name[:1] != "@" else "\0" + self._name[1:])
-            self._door.listen(self._waiting_max)
-            self._identity = _identify(self._path)
+        self._door.bind(self._name if self._name[:1] != "@" else "\0" + self._name[1:])
+        self._door.listen(self._waiting_max)
+        self._identity = _identify(self._path)
         self._given = os.dup(self._door.fileno() if self._bell is None else self._bell.number)
         server.setsockopt(zmq.USE_FD, self._given)
 
@@ -113,8 +123,7 @@ class AddressGate:
         with suppress(OSError):  # there is no /proc, or no folder to make it in
             if self._name[:1] != "@":
                 self._bell = Bell(self._name)
-                if self.hidden is None:
-                    self._path.unlink()
+                self._path.unlink()
             else:
                 with tempfile.TemporaryDirectory(prefix="zq-bell-") as folder:
                     self._bell = Bell(f"{folder}/bell")
@@ -152,10 +161,10 @@ class AddressGate:
                 self._next_at = now + AWAITED_INTERVAL
                 return
             self._next_at = now + SIP_INTERVAL if is_crowded else 0.0
-            if self.hidden is None:
-                self._let_in_for_a_moment(bell)
+            if self._is_exchanged:
+                self._begin_batch(bell)
             else:
-                self._begin_batch(bell, self.hidden)
+                self._let_in_for_a_moment(bell)
         except OSError:  # no descriptor is left: they wait on
             self._next_at = now + SIP_INTERVAL
 
@@ -192,16 +201,22 @@ class AddressGate:
         self._end_batch(bell)
         return not bell.is_ringing
 
-    def _begin_batch(self, bell: Bell, hidden: str) -> None:
-        """Puts another socket at the path, and lets in those who wait at the one that was there."""
+    def _begin_batch(self, bell: Bell) -> None:
+        """Puts another socket at the path, and lets in those who wait at the one that was there. Where no other can be
+        made, and it is not for want of a descriptor, they come in as by an abstract name.
+        """
         batch = self._door
         if self.has_path():
             door = _make_door()
             try:
-                self._take_path(door, hidden)
-            except OSError:
+                self._take_path(door)
+            except OSError as error:
                 door.close()
-                raise
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
+                self._say(error)
+                self._let_in_for_a_moment(bell)
+                return
             self._door = door
         else:  # it was moved, say: who finds it all the same comes in
             batch = self._door.dup()
@@ -228,16 +243,38 @@ class AddressGate:
         os.dup2(batch.fileno(), self._given, inheritable=False)
         bell.ring()
 
-    def _take_path(self, door: socket.socket, hidden: str) -> None:
-        """Listens under the hidden name, and renames that to the path: nobody who comes finds nothing."""
-        place = Path(hidden)
-        with suppress(FileNotFoundError):
-            place.unlink()  # of one that was killed here
-        door.bind(hidden)
-        door.listen(self._waiting_max)
+    def _say(self, error: OSError) -> None:
+        if not self._is_said:
+            self._is_said = True
+            text = "no socket can be made beside %s (%s): who connects comes in by time, not by number"
+            log.warning(text, self._name, error.strerror)
+
+    def _take_path(self, door: socket.socket) -> None:
+        """Listens under a hidden name, and renames that to the path: nobody who comes finds nothing."""
+        place = self._bind_beside(door)
         identity = _identify(place)
-        place.rename(self._path)
+        try:
+            door.listen(self._waiting_max)
+            place.rename(self._path)
+        except OSError:
+            if _identify(place) == identity:
+                with suppress(OSError):
+                    place.unlink()
+            raise
         self._identity = identity
+
+    def _bind_beside(self, door: socket.socket) -> Path:
+        """Binds a socket to a name that nothing has, and deletes nothing for that."""
+        for left in reversed(range(NAMES_MAX)):
+            try:
+                door.bind(self._hidden)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not left:
+                    raise
+                self._hidden = _hidden_beside(self._path)
+                self.endpoints.append(f"ipc://{self._hidden}")
+        return Path(self._hidden)
 
     def _close_all(self) -> None:
         for one in (self._bell, self._door, self._batch):
@@ -252,11 +289,9 @@ def _make_door() -> socket.socket:
     return door
 
 
-def _hidden_beside(path: Path) -> str | None:
-    """Returns a name in the same folder for what takes the place of a path; None where there is none for it."""
-    name = path.with_name(f".{path.name}~")
-    is_long = len(os.fsencode(name)) > SOCKET_PATH_BYTES_MAX
-    return None if is_long or (os.path.lexists(name) and not name.is_socket()) else str(name)
+def _hidden_beside(path: Path) -> str:
+    """Returns a name in the same folder for what takes the place of a path, which nobody can have taken on purpose."""
+    return str(path.parent / f".zq-{secrets.token_hex(4)}")
 
 
 def _has_somebody(door: socket.socket) -> bool:
