@@ -121,13 +121,28 @@ def test_names_of_others_beside_the_path_are_passed_by_and_stay(
         for _ in range(2):
             come_in(served, server, make(zmq.DEALER))
             assert (tmp_path / "socket").stat().st_ino == made
-        assert caplog.text.count("no socket can be made beside") == 1
+        assert caplog.text.count("no other socket can take the place of") == 1
         monkeypatch.setattr("zq.server.gate._hidden_beside", lambda path: str(path.with_name("free")))
         come_in(served, server, make(zmq.DEALER))
         assert (tmp_path / "socket").stat().st_ino != made
         served.leave()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["alive", "folder", "letter"]
     assert (tmp_path / "letter").read_text() == "precious"
+
+
+def test_rights_that_were_given_after_the_start_outlast_who_connects(make: Made, tmp_path: Path) -> None:
+    server, path = make(zmq.ROUTER), tmp_path / "socket"
+    served = ServedAddress(server, f"ipc://{path}", 8)
+    made = path.stat().st_ino
+    path.chmod(0o666)
+    if os.geteuid() == 0:
+        os.chown(path, 4321, 1234)
+    given = path.stat()
+    come_in(served, server, make(zmq.DEALER))
+    found = path.stat()
+    assert found.st_ino != made
+    assert (found.st_mode, found.st_uid, found.st_gid) == (given.st_mode, given.st_uid, given.st_gid)
+    served.leave()
 
 
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ import os
 import secrets
 import select
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -246,15 +247,18 @@ class AddressGate:
     def _say(self, error: OSError) -> None:
         if not self._is_said:
             self._is_said = True
-            text = "no socket can be made beside %s (%s): who connects comes in by time, not by number"
+            text = "no other socket can take the place of %s (%s): who connects comes in by time, not by number"
             log.warning(text, self._name, error.strerror)
 
     def _take_path(self, door: socket.socket) -> None:
-        """Listens under a hidden name, and renames that to the path: nobody who comes finds nothing."""
+        """Listens under a hidden name, and renames that to the path: nobody who comes finds nothing, and who may is who
+        was allowed to before; raises OSError where that cannot be.
+        """
         place = self._bind_beside(door)
         identity = _identify(place)
         try:
             door.listen(self._waiting_max)
+            _copy_rights(self._path, place)
             place.rename(self._path)
         except OSError:
             if _identify(place) == identity:
@@ -292,6 +296,19 @@ def _make_door() -> socket.socket:
 def _hidden_beside(path: Path) -> str:
     """Returns a name in the same folder for what takes the place of a path, which nobody can have taken on purpose."""
     return str(path.parent / f".zq-{secrets.token_hex(4)}")
+
+
+def _copy_rights(old: Path, new: Path) -> None:
+    """Gives one socket's file the owner, group and mode of another, whoever has changed them."""
+    wanted, made = old.lstat(), new.lstat()
+    if (wanted.st_uid, wanted.st_gid) != (made.st_uid, made.st_gid):  # before the mode, which is meant for these
+        os.chown(new, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+    if wanted.st_mode != made.st_mode:
+        place = os.open(new, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            Path(f"/proc/self/fd/{place}").chmod(stat.S_IMODE(wanted.st_mode))  # never of what a link leads to
+        finally:
+            os.close(place)
 
 
 def _has_somebody(door: socket.socket) -> bool:
