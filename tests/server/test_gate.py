@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from zq.server.gate import SIP_INTERVAL, AddressGate
+from zq.server.gate import SIP_INTERVAL, WAITING_MAX, AddressGate
+from zq.server.host import SPARE_DESCRIPTORS, HostOptions, batch_max
 from zq.server.served_address import ServedAddress
 
 PATIENCE = 30_000
@@ -154,6 +155,14 @@ def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Pat
     former.let_in(0.0, is_crowded=False)  # it touches nothing any more
     come_in(served, server, peer)
     served.leave()
+
+
+@pytest.mark.parametrize("limit", [1, 64, 128, 256, 1024, 2048, 4096, 8192, 65536, 1 << 20])
+def test_whole_batch_fits_when_there_are_as_many_as_may_be(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zq.processes.descriptors.limit", lambda: limit)
+    monkeypatch.setattr("zq.processes.descriptors.used", lambda: 20)
+    coming = min(batch_max(), WAITING_MAX) + 1
+    assert HostOptions().connections() + coming <= max(limit - 20 - SPARE_DESCRIPTORS, 3)
 
 
 def test_only_addresses_of_this_system_have_a_gate() -> None:
