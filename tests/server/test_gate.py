@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from zq.server.bell import Bell
 from zq.server.gate import SIP_INTERVAL, WAITING_MAX, AddressGate
 from zq.server.host import SPARE_DESCRIPTORS, HostOptions, batch_max
 from zq.server.served_address import ServedAddress
@@ -144,6 +146,21 @@ def test_rights_that_were_given_after_the_start_outlast_who_connects(make: Made,
     assert found.st_ino != made
     assert (found.st_mode, found.st_uid, found.st_gid) == (given.st_mode, given.st_uid, given.st_gid)
     served.leave()
+
+
+@pytest.mark.parametrize("size", [6, 107], ids=["short", "long"])
+def test_where_no_bell_can_ring_anybody_comes_in(
+    make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def ring(self: Bell) -> None:
+        raise FileNotFoundError(errno.ENOENT, "there is no /proc")
+
+    monkeypatch.setattr(Bell, "ring", ring)
+    server, name = make(zmq.ROUTER), "s" * max(6, size - len(f"{tmp_path}/"))
+    served = ServedAddress(server, f"ipc://{tmp_path}/{name}", 8)
+    come_in(served, server, make(zmq.DEALER))
+    served.leave()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 
 class Bell:
@@ -12,7 +14,8 @@ class Bell:
     """
 
     def __init__(self, path: str) -> None:
-        """Makes one that calls itself a path, whose file is there afterwards, and is of no use to anybody.
+        """Makes one that calls itself a path, whose file is there afterwards, and is of no use to anybody. When it
+        raises, there is none.
 
         Raises:
             OSError: the path is taken or cannot be, or this system has no /proc.
@@ -24,10 +27,15 @@ class Bell:
             os.fchmod(self._listener.fileno(), 0o600)
             self._listener.setblocking(False)
             self._listener.bind(path)
-            self._listener.listen(1)
-            self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-            self.ring()
-            self.silence()
+            try:
+                self._listener.listen(1)
+                self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self.ring()
+                self.silence()
+            except BaseException:
+                with suppress(OSError):
+                    Path(path).unlink()
+                raise
         except BaseException:
             self.close()
             raise
