@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from zq.server.bell import Bell
-from zq.server.gate import SIP_INTERVAL, WAITING_MAX, AddressGate
+from zq.server.gate import AWAITED_INTERVAL, SIP_INTERVAL, WAITING_MAX, AddressGate
 from zq.server.host import SPARE_DESCRIPTORS, HostOptions, batch_max
 from zq.server.served_address import ServedAddress
 
@@ -161,6 +161,29 @@ def test_where_no_bell_can_ring_anybody_comes_in(
     come_in(served, server, make(zmq.DEALER))
     served.leave()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("told", ["pos:\t0\nflags:\t02\n", None], ids=["without", "unreadable"])
+def test_where_the_system_does_not_tell_who_is_waited_for_all_come_in(
+    make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    def read(path: Path) -> str:
+        assert path.parent.name == "fdinfo"
+        if told is None:
+            raise PermissionError(errno.EACCES, "no")
+        return told
+
+    server, peer = make(zmq.ROUTER), make(zmq.DEALER)
+    served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
+    monkeypatch.setattr("pathlib.Path.read_text", read)
+    peer.connect(served.address)
+    peer.send(b"hello")
+    now = 0.0
+    while not server.poll(1):
+        now += AWAITED_INTERVAL
+        open_gate(served).let_in(now, is_crowded=False)
+    assert receive(server) == b"hello"
+    served.leave()
 
 
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:

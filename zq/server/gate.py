@@ -57,6 +57,9 @@ SIP_INTERVAL: Final = 0.02
 AWAITED_INTERVAL: Final = 0.001
 """Seconds between two looks whether ZeroMQ has begun to wait, which it does in its own thread after a bind."""
 
+LOOKS_MAX: Final = 30
+"""Such looks, after which it has begun where the system does not tell."""
+
 NAMES_MAX: Final = 3
 """Names that are tried for a file beside the path, each of them by chance."""
 
@@ -91,6 +94,7 @@ class AddressGate:
         self._batch: socket.socket | None = None  # those who are let in just now
         self._given = -1
         self._is_awaited = False  # whether ZeroMQ waits for the bell by now
+        self._looks = 0  # whether it does, which the system did not tell
         self._next_at = 0.0  # monotonic, when the next batch may come
         self._identity: tuple[int, int] | None = None  # of the file that has the path
         self._forget = drop_in_forks(self._close_all)
@@ -157,8 +161,7 @@ class AddressGate:
             self._next_at = 0.0
             if self._given < 0 or not _has_somebody(self._door):
                 return
-            self._is_awaited = self._is_awaited or _is_polled(self._given)
-            if not self._is_awaited:
+            if not self._is_awaited and not self._look():
                 self._next_at = now + AWAITED_INTERVAL
                 return
             self._next_at = now + SIP_INTERVAL if is_crowded else 0.0
@@ -190,6 +193,13 @@ class AddressGate:
     def has_path(self) -> bool:
         """Whether the file of the address is the one that was made here, though it may be another by each batch."""
         return self._identity is not None and self._identity == _identify(self._path)
+
+    def _look(self) -> bool:
+        """Looks whether ZeroMQ waits for the bell by now."""
+        told = _is_polled(self._given)
+        self._looks += told is None
+        self._is_awaited = bool(told) or self._looks > LOOKS_MAX
+        return self._is_awaited
 
     # Batches.
 
@@ -318,15 +328,19 @@ def _has_somebody(door: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _is_polled(number: int) -> bool:
-    """Whether this process waits for a descriptor by epoll, as libzmq does; yes where the system does not tell."""
+def _is_polled(number: int) -> bool | None:
+    """Whether this process waits for a descriptor by epoll, as libzmq does; None where the system does not tell."""
     entry = f"tfd:{number:9d} "
-    try:
-        with os.scandir("/proc/self/fd") as found:
-            names = [one.name for one in found if str(Path(one.path).readlink()) == "anon_inode:[eventpoll]"]
-        return any(entry in Path(f"/proc/self/fdinfo/{name}").read_text() for name in names)
-    except OSError:  # one of them was closed just now
-        return False
+    told = None
+    with suppress(OSError):
+        for place in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # it was closed just now, say
+                if str(place.readlink()) == "anon_inode:[eventpoll]":
+                    text = Path(f"/proc/self/fdinfo/{place.name}").read_text()
+                    if entry in text:
+                        return True
+                    told = False if "tfd:" in text else told
+    return told
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
