@@ -186,6 +186,25 @@ def test_where_the_system_does_not_tell_who_is_waited_for_all_come_in(
     served.leave()
 
 
+def test_bell_is_silent_whoever_has_come_and_closes_what_is_left_of_it(tmp_path: Path) -> None:
+    bell = Bell(f"{tmp_path}/bell")
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(f"{tmp_path}/bell")
+        bell.ring()
+        bell.silence()
+        assert not bell.is_ringing
+        with pytest.raises(BlockingIOError):
+            bell._listener.accept()
+    bell.ring()
+    place = bell._place
+    os.close(bell.number)
+    bell.close()
+    assert bell._guest is not None
+    assert bell._guest.fileno() == -1
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(place)
+
+
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:
     server, peer = make(zmq.ROUTER), make(zmq.DEALER)
     served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)

@@ -66,17 +66,19 @@ class Bell:
             return
         self._guest.close()  # which makes room for one
         try:
-            self._listener.accept()[0].close()
-        except BlockingIOError:  # somebody else has accepted it
-            pass
+            while True:  # nobody is left then who rings on, whoever has come
+                self._listener.accept()[0].close()
+        except BlockingIOError:
+            self._guest = None
         except OSError:
-            return
-        self._guest = None
+            pass
 
     def close(self) -> None:
         for one in (self._listener, self._guest):
             if one is not None:
-                one.close()
+                with suppress(OSError):  # it has been closed by its number
+                    one.close()
         place, self._place = self._place, -1
         if place >= 0:
-            os.close(place)
+            with suppress(OSError):
+                os.close(place)

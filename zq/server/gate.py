@@ -293,7 +293,8 @@ class AddressGate:
     def _close_all(self) -> None:
         for one in (self._bell, self._door, self._batch):
             if one is not None:
-                one.close()
+                with suppress(OSError):  # in a copy it may have been closed by its number
+                    one.close()
 
 
 def _make_door() -> socket.socket:
