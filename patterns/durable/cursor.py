@@ -142,15 +142,16 @@ class Cursor:
         if task is not None:
             task.release()
 
-    def forget_queues(self, *, entirely: bool) -> None:
-        """Deletes the queues of a run that has ended.
+    def forget_queues(self, client: zq.Client, *, entirely: bool) -> None:
+        """Deletes the queues of a run that has ended, as far as it can.
 
         Args:
+            client: which does not wait for long.
             entirely: also that of the cursor, by which who comes later with the same run_id is told that it has ended.
         """
-        for queue in (self._results, self._queue) if entirely else (self._results,):
-            with suppress(zq.ZqError):  # this key may not, say, or the coordinator is away
-                self._client.queues.delete(queue)
+        with suppress(zq.ZqError):  # this key may not, say, or the coordinator is away
+            for queue in (self._results, self._queue) if entirely else (self._results,):
+                client.queues.delete(queue)
 
     def _settle(self, task: zq.PulledTask, done: list[zq.PulledTask]) -> list[zq.PulledTask]:
         """Completes the cursor and results, all or none; returns those whose leases had run out, because of which it is

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -80,8 +81,8 @@ UNKNOWN_COST = 1e-6
 STATUS_INTERVAL = 0.5
 """Seconds between two questions to the coordinator for what progress shows."""
 
-CLIENT_TIMEOUT = 120.0
-"""Seconds in which a coordinator that was killed must be there again."""
+CLIENT_TIMEOUT, TIDY_TIMEOUT = 120.0, 5.0
+"""Seconds in which a coordinator that was killed must be there again; and for what is only tidier at the end."""
 
 RUN_ID_CHARACTERS_MAX = 40
 
@@ -154,7 +155,8 @@ class DurableEngine:
             address = self._coordinator.address
         assert address is not None, "a durable run has either"
         key = find_key(settings.key, address)
-        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline", key=key or "")
+        self._connect = partial(zq.Client, address, name="pipeline", key=key or "")
+        client = self._client = self._connect(timeout=CLIENT_TIMEOUT)
         self._cursor = Cursor(client, plan, self.run_id, settings.lease)
         for node in plan.working:
             if node.options.key is not None:
@@ -231,13 +233,16 @@ class DurableEngine:
         if self._progress is not None:
             self._progress.close(self._counts, self.ledger)
             self._progress = None
-        if client is not None:
-            if self._feeder is not None and self._is_ended:
-                self._cursor.forget_queues(entirely=self._settings.run_id is None)
-            client.close()
         coordinator, self._coordinator = self._coordinator, None
-        if coordinator is not None:
-            coordinator.close()
+        try:
+            if client is not None:
+                client.close()
+                if self._feeder is not None and self._is_ended:
+                    with self._connect(timeout=TIDY_TIMEOUT) as client:
+                        self._cursor.forget_queues(client, entirely=self._settings.run_id is None)
+        finally:
+            if coordinator is not None:
+                coordinator.close()
 
     # Moves.
 

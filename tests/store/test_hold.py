@@ -1,17 +1,18 @@
-"""A directory that somebody else has prepared: nothing is written through what is in it."""
+"""A directory that somebody else has prepared: nothing is written through what is in it. And how its holds end."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
-from subprocess import run
+from subprocess import PIPE, Popen, run
 
 import pytest
 
 from zq.errors import StoreError
 from zq.store.hold import DirectoryHold
-from zq.store.lmdb import LmdbStore
+from zq.store.lmdb import LmdbOptions, LmdbStore
 
 NAMES = ("lock", "data.mdb", "lock.mdb", "journal")
 
@@ -94,10 +95,67 @@ def test_ends_that_were_none_are_counted_until_one_is(tmp_path: Path) -> None:
     for end in ("killed", "killed", "killed", "killed", "killed", "closed", "killed", "killed while it read", "killed"):
         hold = DirectoryHold(tmp_path / "s.zq")
         looping.append(hold.is_looping)
-        if end != "killed while it read":
-            hold.note_read()
+        if end == "killed while it read":
+            hold._holder["is_reading"] = True
+            hold._say_holder()
         if end == "closed":
-            hold.note_end()
-        hold.close()
+            hold.close()
+        hold._opened.close()  # as the system does, which says nothing
 
     assert looping == [False, False, False, False, True, False, False, False, True]
+
+
+def test_a_directory_that_is_refused_keeps_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "s.zq").mkdir()
+    (tmp_path / "s.zq" / "lock").symlink_to(tmp_path / "other")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(StoreError, match="symbolic link"):
+            DirectoryHold(tmp_path / "s.zq")
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_a_start_that_was_given_up_in_words_counts_as_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zq.store.lmdb.look", give_up)
+        with pytest.raises(KeyboardInterrupt):
+            LmdbStore(tmp_path / "s.zq", ("left",))
+    hold = DirectoryHold(tmp_path / "s.zq")
+    assert not hold.is_looping
+    assert json.loads((tmp_path / "s.zq" / "lock").read_text())["unclean_ends"] == 0
+    hold.close()
+
+
+READER = """
+import lmdb, sys
+env = lmdb.open(sys.argv[1], readonly=True, create=False, max_dbs=2, map_size=1 << 26)
+txn = env.begin()
+print("reads", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("commits", [20, 21])
+def test_a_reader_of_the_file_before_does_not_mislead_who_opens_the_new_one(tmp_path: Path, commits: int) -> None:
+    options = LmdbOptions(free_bytes_min=0, map_bytes=1 << 26, journal=False)
+    store = LmdbStore(tmp_path / "s.zq", ("left",), options)
+    for number in range(commits):
+        tx = store.begin()
+        tx.put("left", b"%06d" % number, bytes(300))
+        tx.commit()
+    arguments = [sys.executable, "-c", READER, str(tmp_path / "s.zq")]
+    with Popen(arguments, stdin=PIPE, stdout=PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        store.compact()
+        store.close()
+
+        store = LmdbStore(tmp_path / "s.zq", ("left",), options)
+        tx = store.begin()
+        assert len(list(tx.scan("left"))) == commits
+        tx.abort()
+        store.close()
+        reader.kill()

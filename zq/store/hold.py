@@ -76,6 +76,7 @@ class DirectoryHold:
         self._has_readers = True  # whether who comes to read finds that file
         self._readers_look_at = 0.0
         self._own: dict[int, KeptFile] = {}  # by descriptor, what is held
+        self._holder: dict[str, Any] = {}  # as the file of the lock has it
         self._opened = ExitStack()
         take_standard()
         try:
@@ -89,9 +90,12 @@ class DirectoryHold:
             for name in (HOLD_FILE, DATA_FILE, READERS_FILE, JOURNAL_FILE):
                 _check_file(path / name)
             self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
-        except OSError as error:
+        except BaseException as error:
             self.close()
-            raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
+            if isinstance(error, OSError):
+                text = f"expected a directory that can be written at {path}: {error.strerror}"
+                raise StoreError(text) from error
+            raise
         try:
             self._take(self._file)
             self._check_ours()
@@ -102,7 +106,7 @@ class DirectoryHold:
                 unclean > 0 and bool(before.get("is_reading", False))
             )
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            state = {"has_data": not self.is_new, "is_closed": False, "is_reading": True, "unclean_ends": unclean}
+            state = {"has_data": not self.is_new, "is_closed": False, "is_reading": False, "unclean_ends": unclean}
             self._holder = {**holder, "started": _started(os.getpid()), **state}
             self._say_holder()
         except BaseException:
@@ -147,7 +151,10 @@ class DirectoryHold:
 
     def _look_at_readers(self) -> None:
         """Says once when those who come to read enter themselves where nobody looks."""
-        found = self.folder.look(READERS_FILE)
+        try:
+            found = self.folder.look(READERS_FILE)
+        except OSError:  # it may not be looked at any more: that says nothing
+            return
         is_there = not isinstance(found, str) and found.st_ino == self._readers
         if is_there != self._has_readers:
             self._has_readers = is_there
@@ -160,16 +167,25 @@ class DirectoryHold:
                     "cannot be seen, and is refused until it is put back or this is started again; nothing is lost", name,
                 )  # fmt: skip
 
+    def renew_readers(self) -> None:
+        """Takes away the file of readers of a data file of which another one takes the place: LMDB would go by it, as
+        long as somebody has it open, and take the wrong one of the new file's two pages for its last.
+        """
+        (self.folder.reach() / READERS_FILE).unlink(missing_ok=True)
+
     def note_read(self) -> None:
         """Notes that all was read that is read at each start: what ends it now does not do so at each."""
         self._holder["is_reading"] = False
         self._say_holder()
 
     def note_opened(self) -> None:
-        """Notes by which descriptors LMDB has what it has opened just now, and says which file its readers are in."""
+        """Notes by which descriptors LMDB has what it has opened just now; says which file its readers are in, and
+        that it is read now as at each start.
+        """
         folder = self.folder.reach()
         self._kept = [kept for name in (DATA_FILE, READERS_FILE) for kept in find_kept(folder / name)]
         self._readers = self._holder["readers"] = (folder / READERS_FILE).stat().st_ino
+        self._holder["is_reading"] = True
         self._say_holder()
 
     def check_opened(self) -> None:
@@ -185,14 +201,17 @@ class DirectoryHold:
                 self.is_lost = True
                 raise StoreError(f"{self.folder.name}/{kept.name} {trouble}. Nothing that came since was answered")
 
-    def note_end(self) -> None:
-        """Notes that what is open ends as it should."""
-        self._holder["is_closed"] = True
-        self._say_holder()
-
     def close(self) -> None:
-        """Lets go of the directory, also for what was forked from this process."""
-        self._opened.close()
+        """Notes that what was open ends as it should, by words at least, and lets go of the directory, also for what
+        was forked from this process.
+        """
+        try:
+            if self._holder:
+                self._holder["is_closed"] = True
+                self._holder.pop("readers", None)  # whoever reads now is not in the way of anybody
+                self._say_holder()
+        finally:
+            self._opened.close()
 
     def _check_ours(self) -> None:
         """Raises when something else has a file of that name, which would be written over."""

@@ -71,7 +71,7 @@ class JournalFile:
         self._opened.callback(drop_in_forks(self._place.file.close))
 
     @classmethod
-    def open(cls, folder: OpenFolder, salt: bytes) -> JournalFile:
+    def open(cls, folder: OpenFolder, salt: bytes, *, to_write: bool = True) -> JournalFile:
         """Opens the journal that the tables of a directory were written with.
 
         Raises:
@@ -80,7 +80,8 @@ class JournalFile:
         """
         path = Path(folder.name, JOURNAL_FILE)
         try:
-            number = os.open(JOURNAL_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.number)
+            way = os.O_RDWR if to_write else os.O_RDONLY
+            number = os.open(JOURNAL_FILE, way | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.number)
         except FileNotFoundError:
             raise StoreCorruptError(
                 f"{path} is not there, and the tables were written with it: put it back. What it held of the last second "
@@ -194,7 +195,7 @@ def read_beyond(directory: Path, checkpoint: Checkpoint) -> list[RedoRecord]:
         except OSError as error:
             raise StoreError(f"cannot open {directory}: {error.strerror}") from error
         opened.callback(folder.close)
-        log = JournalFile.open(folder, checkpoint.salt)
+        log = JournalFile.open(folder, checkpoint.salt, to_write=False)
         opened.callback(log.close)
         return records_beyond(checkpoint, log.read(), log.name)
 

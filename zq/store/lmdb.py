@@ -232,7 +232,6 @@ class LmdbStore:
                 make_data_file(self.folder.reach())
             os.fsync(self.folder.number)  # LMDB does not flush what names its file; who made that may not have, either
             self._hold.hold_data()
-            fill_gaps(self.folder.reach() / READERS_FILE, READERS_BYTES)
             seen = look(self.folder.reach(), is_thorough=self._hold.is_looping)
             rows = self._rebuild_if_broken(seen.rows)
             self._open_environment(seen.schema, rows)
@@ -250,6 +249,7 @@ class LmdbStore:
 
     def _open_environment(self, schema: bytes | None, rows: list[RawRow]) -> None:
         """Opens the environment, sets rows aside, and carries it over if it is of an earlier schema."""
+        fill_gaps(self.folder.reach() / READERS_FILE, READERS_BYTES)
         self._env = lmdb.open(
             str(self.folder.reach()),
             map_size=self._options.map_bytes,
@@ -417,6 +417,7 @@ class LmdbStore:
             finally:
                 os.close(number)
             self._env.close()
+            self._hold.renew_readers()
             made.rename(data)
             os.fsync(self.folder.number)
         except lmdb.Error as error:
@@ -429,7 +430,6 @@ class LmdbStore:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
             (keep_for_ever if self._hold.is_lost else lmdb.Environment.close)(self._env)
-            self._hold.note_end()
             self._hold.close()
 
     def _measure(self) -> tuple[int, int]:
