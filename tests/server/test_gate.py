@@ -189,7 +189,8 @@ def test_where_the_system_does_not_tell_who_is_waited_for_all_come_in(
 def test_bell_is_silent_whoever_has_come_and_closes_what_is_left_of_it(tmp_path: Path) -> None:
     bell = Bell(f"{tmp_path}/bell")
     with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.connect(f"{tmp_path}/bell")
+        assert not list(tmp_path.iterdir())
+        stranger.connect(f"/proc/self/fd/{bell._place}")
         bell.ring()
         bell.silence()
         assert not bell.is_ringing
@@ -203,6 +204,28 @@ def test_bell_is_silent_whoever_has_come_and_closes_what_is_left_of_it(tmp_path:
     assert bell._guest.fileno() == -1
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_became_another_user_lets_peers_in(make: Made, tmp_path: Path) -> None:
+    server, peer = make(zmq.ROUTER), make(zmq.DEALER)
+    served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
+    monitored = peer.get_monitor_socket(zmq.EVENT_CONNECTED)
+    peer.connect(served.address)
+    assert monitored.poll(PATIENCE)
+    peer.send(b"hello")
+    os.seteuid(65534)
+    try:
+        for _ in range(1000):
+            open_gate(served).let_in(0.0, is_crowded=False)
+            if server.poll(1):
+                break
+        assert receive(server) == b"hello"
+    finally:
+        os.seteuid(0)
+        peer.disable_monitor()
+        monitored.close(0)
+        served.leave()
 
 
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ class Bell:
     """
 
     def __init__(self, path: str) -> None:
-        """Makes one that calls itself a path, whose file is there afterwards, and is of no use to anybody. When it
-        raises, there is none.
+        """Makes one that calls itself a path, whose file is gone again afterwards, whatever happens.
 
         Raises:
             OSError: the path is taken or cannot be, or this system has no /proc.
@@ -30,12 +29,11 @@ class Bell:
             try:
                 self._listener.listen(1)
                 self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-                self.ring()
-                self.silence()
-            except BaseException:
-                with suppress(OSError):
-                    Path(path).unlink()
-                raise
+            finally:
+                Path(path).unlink(missing_ok=True)
+            Path(f"/proc/self/fd/{self._place}").chmod(0o666)  # this process may become another user's
+            self.ring()
+            self.silence()
         except BaseException:
             self.close()
             raise

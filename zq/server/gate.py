@@ -57,10 +57,10 @@ SIP_INTERVAL: Final = 0.02
 AWAITED_INTERVAL: Final = 0.001
 """Seconds between two looks whether ZeroMQ has begun to wait, which it does in its own thread after a bind."""
 
-LOOKS_MAX: Final = 30
+UNTOLD_LOOKS_MAX: Final = 30
 """Such looks, after which it has begun where the system does not tell."""
 
-NAMES_MAX: Final = 3
+NAMES_TRIED_MAX: Final = 3
 """Names that are tried for a file beside the path, each of them by chance."""
 
 NOBODY: Final = -1
@@ -128,7 +128,6 @@ class AddressGate:
         with suppress(OSError):  # there is no /proc, or no folder to make it in
             if self._name[:1] != "@":
                 self._bell = Bell(self._name)
-                self._path.unlink()
             else:
                 with tempfile.TemporaryDirectory(prefix="zq-bell-") as folder:
                     self._bell = Bell(f"{folder}/bell")
@@ -198,7 +197,7 @@ class AddressGate:
         """Looks whether ZeroMQ waits for the bell by now."""
         told = _is_polled(self._given)
         self._looks += told is None
-        self._is_awaited = bool(told) or self._looks > LOOKS_MAX
+        self._is_awaited = bool(told) or self._looks > UNTOLD_LOOKS_MAX
         return self._is_awaited
 
     # Batches.
@@ -279,7 +278,7 @@ class AddressGate:
 
     def _bind_beside(self, door: socket.socket) -> Path:
         """Binds a socket to a name that nothing has, and deletes nothing for that."""
-        for left in reversed(range(NAMES_MAX)):
+        for left in reversed(range(NAMES_TRIED_MAX)):
             try:
                 door.bind(self._hidden)
                 break
