@@ -214,21 +214,19 @@ class BoundAddress:
     its place; and the descriptors that forked children have of it.
     """
 
-    def __init__(
-        self, endpoint: str, is_own: Callable[[], bool] | None = None, others: Iterable[str | None] = ()
-    ) -> None:
+    def __init__(self, endpoint: str, is_own: Callable[[], bool] | None = None, others: Iterable[str] = ()) -> None:
         """Looks at the file of an endpoint that was just bound.
 
         Args:
             endpoint: as ZeroMQ tells it. Of any but `ipc://PATH` there is no file, and none is ever removed.
             is_own: tells whether the file is still that of this bind; None: when it is the one that is there now.
-            others: endpoints by which what was bound, or came that way, may be called beside it.
+            others: endpoints by which what was bound, or came that way, may be called beside it; more may be added.
         """
         path = endpoint.removeprefix("ipc://")
         self._path = Path(path).absolute() if path != endpoint and not path.startswith("@") else None
         self._identity = self._identify()
         self._is_own = is_own or (lambda: self._identity is not None and self._identify() == self._identity)
-        self._names = {endpoint, *(one for one in others if one is not None)}
+        self._others = others
         self._pid = os.getpid()
         self._endpoint = endpoint
         self._left_at: float | None = None
@@ -251,7 +249,7 @@ class BoundAddress:
 
     def _close_in_copy(self) -> None:
         if self._left_at is None or time.monotonic() - self._left_at < CLOSE_PATIENCE:
-            for name in self._names:
+            for name in {self._endpoint, *self._others}:
                 close_sockets_of(name)
 
     def _identify(self) -> tuple[int, int] | None:

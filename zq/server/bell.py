@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 
 class Bell:
@@ -12,7 +14,7 @@ class Bell:
     """
 
     def __init__(self, path: str) -> None:
-        """Makes one that calls itself a path, whose file is there afterwards, and is of no use to anybody.
+        """Makes one that calls itself a path, whose file is gone again afterwards, whatever happens.
 
         Raises:
             OSError: the path is taken or cannot be, or this system has no /proc.
@@ -24,8 +26,12 @@ class Bell:
             os.fchmod(self._listener.fileno(), 0o600)
             self._listener.setblocking(False)
             self._listener.bind(path)
-            self._listener.listen(1)
-            self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                self._listener.listen(1)
+                self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            finally:
+                Path(path).unlink(missing_ok=True)
+            Path(f"/proc/self/fd/{self._place}").chmod(0o666)  # this process may become another user's
             self.ring()
             self.silence()
         except BaseException:
@@ -58,17 +64,19 @@ class Bell:
             return
         self._guest.close()  # which makes room for one
         try:
-            self._listener.accept()[0].close()
-        except BlockingIOError:  # somebody else has accepted it
-            pass
+            while True:  # nobody is left then who rings on, whoever has come
+                self._listener.accept()[0].close()
+        except BlockingIOError:
+            self._guest = None
         except OSError:
-            return
-        self._guest = None
+            pass
 
     def close(self) -> None:
         for one in (self._listener, self._guest):
             if one is not None:
-                one.close()
+                with suppress(OSError):  # it has been closed by its number
+                    one.close()
         place, self._place = self._place, -1
         if place >= 0:
-            os.close(place)
+            with suppress(OSError):
+                os.close(place)

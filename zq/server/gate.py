@@ -12,8 +12,9 @@ The bell (`zq.server.bell`) listens, too, where nobody comes. ZeroMQ was given i
 is put under its number later it does not wait for, and only accepts from. So while the bell rings its thread looks
 again and again, as it does by TCP without descriptors.
 
-An abstract name (`ipc://@NAME`) cannot be taken over by another socket, nor can a path that is as long as one may be.
-There the batch is whoever comes within half a millisecond, in which this thread does nothing else.
+An abstract name (`ipc://@NAME`) cannot be taken over by another socket, nor can a path beside which no socket can be
+made: its name would be too long, or nothing may be made in that folder any more. There the batch is whoever comes
+within half a millisecond, in which this thread does nothing else.
 
 Invariants: the number that ZeroMQ has is ZeroMQ's to close, and is not touched any more after `close`, which leaves it
 as ZeroMQ got it. Under it is always a socket that listens: from any other ZeroMQ does not accept without an end. The
@@ -22,9 +23,13 @@ bell rings only while it is another one than the bell, and nothing is put there 
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import secrets
 import select
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -38,6 +43,8 @@ from zq.processes.forks import drop_in_forks
 from zq.server.bell import Bell
 from zq.wire.address import SOCKET_PATH_BYTES_MAX
 
+log = logging.getLogger(__name__)
+
 WAITING_MAX: Final = 1024
 """Who may wait to be let in; whoever comes then is refused, and tries again."""
 
@@ -50,6 +57,12 @@ SIP_INTERVAL: Final = 0.02
 AWAITED_INTERVAL: Final = 0.001
 """Seconds between two looks whether ZeroMQ has begun to wait, which it does in its own thread after a bind."""
 
+UNTOLD_LOOKS_MAX: Final = 30
+"""Such looks, after which it has begun where the system does not tell."""
+
+NAMES_TRIED_MAX: Final = 3
+"""Names that are tried for a file beside the path, each of them by chance."""
+
 NOBODY: Final = -1
 """In the place of a descriptor: nobody is waited for now."""
 
@@ -58,7 +71,8 @@ class AddressGate:
     """The listening socket of one address; of the shell's one thread.
 
     Attributes:
-        hidden: the name that those who were let in know of this end, beside the address; None: they know the address.
+        endpoints: by which those who were let in know this end, beside the address. There are more when one was found
+            to be taken.
     """
 
     def __init__(self, name: str, waiting_max: int) -> None:
@@ -70,13 +84,17 @@ class AddressGate:
         """
         self._name = name
         self._path = Path(name)
-        self.hidden = None if name[:1] == "@" else _hidden_beside(self._path)
+        self._hidden = _hidden_beside(self._path)
+        self.endpoints = [f"ipc://{self._hidden}"]
+        self._is_exchanged = name[:1] != "@" and len(os.fsencode(self._hidden)) <= SOCKET_PATH_BYTES_MAX
+        self._is_said = False  # that it is not, though it could be
         self._waiting_max = max(1, min(waiting_max, WAITING_MAX))
         self._bell: Bell | None = None  # None: it is not there yet, or cannot be made here, and anybody comes in
         self._door = _make_door()
         self._batch: socket.socket | None = None  # those who are let in just now
         self._given = -1
         self._is_awaited = False  # whether ZeroMQ waits for the bell by now
+        self._looks = 0  # whether it does, which the system did not tell
         self._next_at = 0.0  # monotonic, when the next batch may come
         self._identity: tuple[int, int] | None = None  # of the file that has the path
         self._forget = drop_in_forks(self._close_all)
@@ -99,12 +117,9 @@ class AddressGate:
             with suppress(FileNotFoundError):
                 self._path.unlink()
         self._make_bell()
-        if self.hidden is not None and self._bell is not None:
-            self._take_path(self._door, self.hidden)
-        else:
-            self._door.bind(self._name if self._name[:1] != "@" else "\0" + self._name[1:])
-            self._door.listen(self._waiting_max)
-            self._identity = _identify(self._path)
+        self._door.bind(self._name if self._name[:1] != "@" else "\0" + self._name[1:])
+        self._door.listen(self._waiting_max)
+        self._identity = _identify(self._path)
         self._given = os.dup(self._door.fileno() if self._bell is None else self._bell.number)
         server.setsockopt(zmq.USE_FD, self._given)
 
@@ -113,8 +128,6 @@ class AddressGate:
         with suppress(OSError):  # there is no /proc, or no folder to make it in
             if self._name[:1] != "@":
                 self._bell = Bell(self._name)
-                if self.hidden is None:
-                    self._path.unlink()
             else:
                 with tempfile.TemporaryDirectory(prefix="zq-bell-") as folder:
                     self._bell = Bell(f"{folder}/bell")
@@ -147,15 +160,14 @@ class AddressGate:
             self._next_at = 0.0
             if self._given < 0 or not _has_somebody(self._door):
                 return
-            self._is_awaited = self._is_awaited or _is_polled(self._given)
-            if not self._is_awaited:
+            if not self._is_awaited and not self._look():
                 self._next_at = now + AWAITED_INTERVAL
                 return
             self._next_at = now + SIP_INTERVAL if is_crowded else 0.0
-            if self.hidden is None:
-                self._let_in_for_a_moment(bell)
+            if self._is_exchanged:
+                self._begin_batch(bell)
             else:
-                self._begin_batch(bell, self.hidden)
+                self._let_in_for_a_moment(bell)
         except OSError:  # no descriptor is left: they wait on
             self._next_at = now + SIP_INTERVAL
 
@@ -181,6 +193,13 @@ class AddressGate:
         """Whether the file of the address is the one that was made here, though it may be another by each batch."""
         return self._identity is not None and self._identity == _identify(self._path)
 
+    def _look(self) -> bool:
+        """Looks whether ZeroMQ waits for the bell by now."""
+        told = _is_polled(self._given)
+        self._looks += told is None
+        self._is_awaited = bool(told) or self._looks > UNTOLD_LOOKS_MAX
+        return self._is_awaited
+
     # Batches.
 
     def _is_over(self, bell: Bell) -> bool:
@@ -192,16 +211,22 @@ class AddressGate:
         self._end_batch(bell)
         return not bell.is_ringing
 
-    def _begin_batch(self, bell: Bell, hidden: str) -> None:
-        """Puts another socket at the path, and lets in those who wait at the one that was there."""
+    def _begin_batch(self, bell: Bell) -> None:
+        """Puts another socket at the path, and lets in those who wait at the one that was there. Where no other can be
+        made, and it is not for want of a descriptor, they come in as by an abstract name.
+        """
         batch = self._door
         if self.has_path():
             door = _make_door()
             try:
-                self._take_path(door, hidden)
-            except OSError:
+                self._take_path(door)
+            except OSError as error:
                 door.close()
-                raise
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
+                self._say(error)
+                self._let_in_for_a_moment(bell)
+                return
             self._door = door
         else:  # it was moved, say: who finds it all the same comes in
             batch = self._door.dup()
@@ -228,21 +253,47 @@ class AddressGate:
         os.dup2(batch.fileno(), self._given, inheritable=False)
         bell.ring()
 
-    def _take_path(self, door: socket.socket, hidden: str) -> None:
-        """Listens under the hidden name, and renames that to the path: nobody who comes finds nothing."""
-        place = Path(hidden)
-        with suppress(FileNotFoundError):
-            place.unlink()  # of one that was killed here
-        door.bind(hidden)
-        door.listen(self._waiting_max)
+    def _say(self, error: OSError) -> None:
+        if not self._is_said:
+            self._is_said = True
+            text = "no other socket can take the place of %s (%s): who connects comes in by time, not by number"
+            log.warning(text, self._name, error.strerror)
+
+    def _take_path(self, door: socket.socket) -> None:
+        """Listens under a hidden name, and renames that to the path: nobody who comes finds nothing, and who may is who
+        was allowed to before; raises OSError where that cannot be.
+        """
+        place = self._bind_beside(door)
         identity = _identify(place)
-        place.rename(self._path)
+        try:
+            door.listen(self._waiting_max)
+            _copy_rights(self._path, place)
+            place.rename(self._path)
+        except OSError:
+            if _identify(place) == identity:
+                with suppress(OSError):
+                    place.unlink()
+            raise
         self._identity = identity
+
+    def _bind_beside(self, door: socket.socket) -> Path:
+        """Binds a socket to a name that nothing has, and deletes nothing for that."""
+        for left in reversed(range(NAMES_TRIED_MAX)):
+            try:
+                door.bind(self._hidden)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not left:
+                    raise
+                self._hidden = _hidden_beside(self._path)
+                self.endpoints.append(f"ipc://{self._hidden}")
+        return Path(self._hidden)
 
     def _close_all(self) -> None:
         for one in (self._bell, self._door, self._batch):
             if one is not None:
-                one.close()
+                with suppress(OSError):  # in a copy it may have been closed by its number
+                    one.close()
 
 
 def _make_door() -> socket.socket:
@@ -252,11 +303,22 @@ def _make_door() -> socket.socket:
     return door
 
 
-def _hidden_beside(path: Path) -> str | None:
-    """Returns a name in the same folder for what takes the place of a path; None where there is none for it."""
-    name = path.with_name(f".{path.name}~")
-    is_long = len(os.fsencode(name)) > SOCKET_PATH_BYTES_MAX
-    return None if is_long or (os.path.lexists(name) and not name.is_socket()) else str(name)
+def _hidden_beside(path: Path) -> str:
+    """Returns a name in the same folder for what takes the place of a path, which nobody can have taken on purpose."""
+    return str(path.parent / f".zq-{secrets.token_hex(4)}")
+
+
+def _copy_rights(old: Path, new: Path) -> None:
+    """Gives one socket's file the owner, group and mode of another, whoever has changed them."""
+    wanted, made = old.lstat(), new.lstat()
+    if (wanted.st_uid, wanted.st_gid) != (made.st_uid, made.st_gid):  # before the mode, which is meant for these
+        os.chown(new, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+    if wanted.st_mode != made.st_mode:
+        place = os.open(new, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            Path(f"/proc/self/fd/{place}").chmod(stat.S_IMODE(wanted.st_mode))  # never of what a link leads to
+        finally:
+            os.close(place)
 
 
 def _has_somebody(door: socket.socket) -> bool:
@@ -266,15 +328,19 @@ def _has_somebody(door: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _is_polled(number: int) -> bool:
-    """Whether this process waits for a descriptor by epoll, as libzmq does; yes where the system does not tell."""
+def _is_polled(number: int) -> bool | None:
+    """Whether this process waits for a descriptor by epoll, as libzmq does; None where the system does not tell."""
     entry = f"tfd:{number:9d} "
-    try:
-        with os.scandir("/proc/self/fd") as found:
-            names = [one.name for one in found if str(Path(one.path).readlink()) == "anon_inode:[eventpoll]"]
-        return any(entry in Path(f"/proc/self/fdinfo/{name}").read_text() for name in names)
-    except OSError:  # one of them was closed just now
-        return False
+    told = None
+    with suppress(OSError):
+        for place in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # it was closed just now, say
+                if str(place.readlink()) == "anon_inode:[eventpoll]":
+                    text = Path(f"/proc/self/fdinfo/{place.name}").read_text()
+                    if entry in text:
+                        return True
+                    told = False if "tfd:" in text else told
+    return told
 
 
 def _identify(path: Path) -> tuple[int, int] | None:

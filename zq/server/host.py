@@ -49,8 +49,23 @@ class HostOptions:
         """Returns how many connections there may be, in this process as it is now."""
         if self.connections_max is not None:
             return self.connections_max
-        free = descriptors.limit() - descriptors.used() - SPARE_DESCRIPTORS
-        return max(free - max(free // 8, min(free // 2, LEAD_DESCRIPTORS)), 1)
+        free = _free_descriptors()
+        return max(free - _lead(free), 1)
+
+
+def batch_max() -> int:
+    """Returns how many may come in at once by `ipc://` when there are as many connections as there may be: half of the
+    descriptors that are kept for that, as the program beside may open some, too.
+    """
+    return max(_lead(_free_descriptors()) // 2 - 1, 1)
+
+
+def _free_descriptors() -> int:
+    return max(descriptors.limit() - descriptors.used() - SPARE_DESCRIPTORS, 0)
+
+
+def _lead(free: int) -> int:
+    return max(free // 8, min(free // 2, LEAD_DESCRIPTORS))
 
 
 def half_of_memory() -> int:

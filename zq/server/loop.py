@@ -36,7 +36,7 @@ from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
 from zq.server.gate import SIP_INTERVAL
 from zq.server.guard import MemoryGuard
-from zq.server.host import HostOptions
+from zq.server.host import HostOptions, batch_max
 from zq.server.key_pools import KeyPools
 from zq.server.peer_connection import Received
 from zq.server.reception import HELD_PATIENCE, Reception, read
@@ -199,7 +199,7 @@ class Server:
             self._opened.callback(door.close)
             door.protect(self._socket)
         self._look_after(self._socket)
-        self._binding = ServedAddress(self._socket, self.address, self._connections.possible // 2)
+        self._binding = ServedAddress(self._socket, self.address, batch_max())
         self._opened.callback(self._binding.leave)
         self._connections.gate = self._binding.gate
         self.address = self._binding.address

@@ -51,7 +51,8 @@ class ServedAddress:
             gate.close()
             raise
         self.address = address
-        self._bound = BoundAddress(address, gate.has_path, (self._endpoint, gate.hidden and f"ipc://{gate.hidden}"))
+        gate.endpoints.append(self._endpoint)
+        self._bound = BoundAddress(address, gate.has_path, gate.endpoints)
 
     def renew(self) -> None:
         """Binds the address again, with the keys that the socket has now: whoever is connected has to come again.
