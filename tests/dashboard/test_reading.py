@@ -176,6 +176,15 @@ def test_flows_lead_from_topic_to_queue_with_what_waits_there(site: TestClient, 
     assert flows["is_cut"] is False
 
 
+def test_flows_are_told_without_a_queue_that_was_deleted(site: TestClient, client: zq.Client) -> None:
+    client.topics.bind("gone.*", "bake")
+    client.publish("gone.today", 1)
+    client.queues.delete("bake", may_purge=True)
+    flows = site.get("/api/v1/flows").json()
+    assert [edge["target"] for edge in flows["edges"]] == ["bake"]
+    assert flows["nodes"] == []
+
+
 def test_dead_letters_are_counted_by_reason(site: TestClient, client: zq.Client) -> None:
     for number in range(3):
         client.dead.bury(client.submit("orders", number).id, f"no oven {number}")

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import zq
 from zq.dashboard.options import DashboardOptions
-from zq.dashboard.problems import ProblemError, invalid, is_unknown_question
+from zq.dashboard.problems import NOT_THERE, ProblemError, invalid, is_unknown_question
 
 T = TypeVar("T")
 
@@ -117,11 +117,13 @@ class Upstream:
 
 
 async def unless_missing(call: Awaitable[T], instead: T) -> T:
-    """Awaits a query that an older coordinator does not know; returns `instead` then."""
+    """Awaits a query that an older coordinator does not know, or of something that may have been deleted meanwhile;
+    returns `instead` then.
+    """
     try:
         return await call
     except zq.RemoteProtocolError as error:
-        if is_unknown_question(error):
+        if is_unknown_question(error) or error.text.startswith(NOT_THERE):
             return instead
         raise
 
