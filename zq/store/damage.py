@@ -28,7 +28,7 @@ from zq.core.sums import SUM_BYTES, is_whole, salt_of, sealed
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError
 from zq.store.carrying import INFO_TABLE, readable, refusal, schema_rows
-from zq.store.hold import DATA_FILE, READERS_FILE, flush
+from zq.store.hold import DATA_FILE, flush, forget_readers
 from zq.store.raw import LIST_OF_TABLES, MISPLACED, RawFile, RawRow
 from zq.store.records import CHECKPOINT_TABLE
 
@@ -215,7 +215,7 @@ def _take_place(made: Path, path: Path) -> None:
     before = kept_files(path.parent)
     kept = path.with_name(f"{KEPT_FILES}{max(before, default=0) + 1}")
     kept.hardlink_to(path)
-    path.with_name(READERS_FILE).unlink(missing_ok=True)  # LMDB would go by it: see `DirectoryHold.renew_readers`
+    forget_readers(path.parent)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
     for number in sorted(before)[: -KEPT_FILES_MAX + 1]:

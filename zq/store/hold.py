@@ -167,12 +167,6 @@ class DirectoryHold:
                     "cannot be seen, and is refused until it is put back or this is started again; nothing is lost", name,
                 )  # fmt: skip
 
-    def renew_readers(self) -> None:
-        """Takes away the file of readers of a data file of which another one takes the place: LMDB would go by it, as
-        long as somebody has it open, and take the wrong one of the new file's two pages for its last.
-        """
-        (self.folder.reach() / READERS_FILE).unlink(missing_ok=True)
-
     def note_read(self) -> None:
         """Notes that all was read that is read at each start: what ends it now does not do so at each."""
         self._holder["is_reading"] = False
@@ -287,6 +281,13 @@ def _locker_of(number: int) -> int | None:
         if name in fields and fields[1] == "FLOCK" and (pid := int(fields[fields.index(name) - 1])) > 0:
             return pid
     return None
+
+
+def forget_readers(directory: Path) -> None:
+    """Takes away the file of readers of a data file of which another one takes the place: LMDB would go by it, as long
+    as somebody has it open, and take the wrong one of the new file's two pages for its last.
+    """
+    (directory / READERS_FILE).unlink(missing_ok=True)
 
 
 def check_readers(directory: Path) -> None:

@@ -30,7 +30,7 @@ from zq.store.carrying import check_schema
 from zq.store.damage import check_ours, look, rebuild, set_aside
 from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, scan_rows, second_writer, store_error
 from zq.store.gauge import Gauge
-from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold
+from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, forget_readers
 from zq.store.place import OpenFolder
 from zq.store.raw import RawRow
 from zq.store.room import LACKS, DiskRoom, fill_gaps
@@ -417,7 +417,7 @@ class LmdbStore:
             finally:
                 os.close(number)
             self._env.close()
-            self._hold.renew_readers()
+            forget_readers(self.folder.reach())
             made.rename(data)
             os.fsync(self.folder.number)
         except lmdb.Error as error:
