@@ -27,8 +27,17 @@ from typing import Any
 
 from zq.core.storage import StoreInfo, Transaction
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
-from zq.store.damage import keep_noted, noted
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
+from zq.store.records import (
+    CHECKPOINT_KEY,
+    CHECKPOINT_TABLE,
+    Change,
+    Checkpoint,
+    apply,
+    keep_noted,
+    noted,
+    pack_record,
+    records_beyond,
+)
 from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
 from zq.store.turn import JournaledTransaction
 
