@@ -27,7 +27,7 @@ from zq.errors import RemoteProtocolError
 from zq.processes.children import end_child, kill_group, restart_pause, start_child
 from zq.processes.copies import watch
 from zq.processes.frames import FrameReader, write_frame
-from zq.processes.memory import resident_bytes
+from zq.processes.machine import resident_bytes
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, encode
