@@ -15,7 +15,7 @@ from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.ids import IdMaker
 from zq.submit_options import check_seconds
 from zq.task import Bury, Retry, Task
-from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
+from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group
 from zq.wire.options import header_bytes
@@ -199,10 +199,14 @@ class Harvest:
             if told >= 0:
                 failed = [one for one in failed if one.index >= told]
                 runs = _clip(runs, told, max(runs, default=0))
-            ends = iter(runs)
-            done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
+            if len(runs) == 2:
+                done = [self._completion(assignment, runs[0], runs[1])]
+            else:
+                ends = iter(runs)
+                done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
             self.reset()
-        return Report(done, failed, tasks, seconds)
+        report: Report = tuple.__new__(Report, (done, failed, tasks, seconds))
+        return report
 
     def take_early(self, assignment: Assignment, index: int) -> Report | None:
         """Returns the report of what was noted of the tasks before an index, without their number and time, which come
@@ -222,12 +226,16 @@ class Harvest:
     def _completion(self, assignment: Assignment, lo: int, hi: int) -> Done:
         ends, blob = b"", b""
         if self._results:
-            ends, blob = pack_payloads([self._results.get(index, b"") for index in range(lo, hi)])
+            if hi - lo == 1:
+                ends, blob = pack_payload(self._results.get(lo, b""))
+            else:
+                ends, blob = pack_payloads([self._results.get(index, b"") for index in range(lo, hi)])
             if not blob:
                 ends = b""
         forwards = self._batches(lo, hi) if self._forwards else ()
         groups = tuple(group for index, group in list(self._groups) if lo <= index < hi) if self._groups else ()
-        return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups)
+        done: Done = tuple.__new__(Done, (assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups))
+        return done
 
     def _batches(self, lo: int, hi: int) -> tuple[Batch, ...]:
         """Makes batches of what the tasks of a run forwarded."""
