@@ -205,8 +205,7 @@ class Runner:
                 if result is not None or task.forwards is not None:
                     if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
                         result = run_coroutine(result)
-                    harvest.add_with_result(task, result)
-                    is_full = harvest.is_full
+                    is_full = harvest.add_with_result(task, result)
                 elif harvest.hi == index:
                     harvest.hi = index + 1
                 else:
