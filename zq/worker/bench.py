@@ -83,6 +83,7 @@ class Bench:
         self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
         self._leaving: list[Span] = []  # expired when their turn came, or put back when it was closed
         self._seconds: dict[str, float] = {}  # average per task, by queue
+        self._unsure: set[str] = set()  # of these, known from first reports only
         self._stuck = 0  # slots whose work takes longer than it should, when they were last counted
         self._shed_at = 0.0  # when the work was last counted
         self._credit_max = CREDIT_MAX
@@ -361,14 +362,28 @@ class Bench:
         fair = -(-self._tasks // max(1, self.concurrency - self._coroutine_slots))
         return max(1, min(int(CHUNK_SECONDS / max(seconds, 1e-7)), fair))
 
-    def measure(self, queue: str, report: Report) -> None:
-        """Learns from a report how long tasks take, and sets the credit accordingly."""
+    def measure(self, queue: str, report: Report, *, is_first: bool = False) -> None:
+        """Learns from a report how long tasks take, and sets the credit accordingly.
+
+        Args:
+            queue: from which all of them are.
+            report: on tasks that have ended.
+            is_first: whether it is the first of a process, in which the handler has imported what it needs: that says
+                little of other tasks, and counts only until there is another report.
+        """
         if not report.tasks:
             return
         seconds = report.seconds / report.tasks
         with self._changed:
             self._rest = SHED_REST
             known = self._seconds.get(queue)
+            if is_first:
+                if known is not None and queue not in self._unsure:
+                    return
+                self._unsure.add(queue)
+            elif self._unsure and queue in self._unsure:
+                self._unsure.discard(queue)
+                known = None
             average = seconds if known is None else known + WEIGHT * (seconds - known)
             self._seconds[queue] = average
             concurrency, credit = self.concurrency, self.credit
