@@ -8,7 +8,8 @@ from typing import Any, Protocol, Unpack
 
 from zq.submit_options import Policy, SubmitOptions, check_queue, check_seconds, make_group, make_options, read_members
 from zq.wire.limits import BATCH_TASKS_MAX, HEADERS_MAX, TASK_SEPARATOR
-from zq.wire.messages import Assignment, Group, Options
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Group, Options
+from zq.wire.values import is_usual_name
 
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
 """Headers of W3C that say to which trace a task belongs; what it forwards gets them, too."""
@@ -59,6 +60,10 @@ class Bury(Exception):
         self.reason = reason
 
 
+_NO_GROUPS: list[Group] = []
+"""In the place of a list of its own, which tasks that only forward do not need."""
+
+
 class TaskOwner(Protocol):
     """Who made a task and carries out what its handler asks for."""
 
@@ -77,6 +82,8 @@ class Task:
     """
 
     __slots__ = ("_assignment", "_groups", "_owner", "forwards", "index", "payload")
+
+    _groups: list[Group]  # not set by the constructor, which is run for every task there is
 
     def __init__(self, assignment: Assignment, index: int, payload: Any, owner: TaskOwner) -> None:
         # The rest is computed when it is asked for: this constructor is run for every task there is.
@@ -145,10 +152,20 @@ class Task:
     def groups(self) -> list[Group]:
         """What `group` has collected."""
         try:
-            return self._groups
-        except AttributeError:  # not set by the constructor, which is run for every task there is
-            self._groups: list[Group] = []
-            return self._groups
+            groups = self._groups
+        except AttributeError:
+            groups = _NO_GROUPS
+        if groups is _NO_GROUPS:
+            groups = self._groups = []
+        return groups
+
+    @property
+    def lone_forward(self) -> tuple[str, Options, Any] | None:
+        """What it forwarded, if that is one task, no group, and no member in the place of this one."""
+        asked = self.forwards
+        if asked is None or len(asked) != 1 or self._groups is not _NO_GROUPS:
+            return None
+        return asked[0] if self._assignment.options.group is None else None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -185,10 +202,16 @@ class Task:
         Raises:
             ValueError, TypeError: the queue or an option cannot be.
         """
+        if type(queue) is not str or not is_usual_name(queue):
+            queue = check_queue(queue)
+        made = make_options(**options) if options else DEFAULT_OPTIONS
+        if self._assignment.options is not DEFAULT_OPTIONS:
+            made = self._traced(made)
         if self.forwards is None:
-            self.forwards = []
-            self._groups = []  # cheaper than that `groups` finds it missing
-        self.forwards.append((check_queue(queue), self._traced(make_options(**options)), payload))
+            self._groups = _NO_GROUPS
+            self.forwards = [(queue, made, payload)]
+        else:
+            self.forwards.append((queue, made, payload))
 
     def group(
         self,

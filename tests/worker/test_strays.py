@@ -15,9 +15,8 @@ from tests.process.kitchen import PATIENCE, wait_until
 from zq.sessions.worker import WorkerSession
 from zq.wire.messages import DEFAULT_OPTIONS, Assign, Assignment, Done, Span, Welcome
 from zq.worker.bench import Bench
-from zq.worker.runner import Chunk
+from zq.worker.runner import Chunk, Runner
 from zq.worker.strays import Strays
-from zq.worker.thread_runner import ThreadRunner
 
 
 class IdleRunner:
@@ -120,10 +119,7 @@ def test_task_that_gets_lost_in_a_worker_is_given_back_and_the_log_says_so(
 def test_worker_whose_runner_breaks_gives_back_what_it_holds_and_ends(
     coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch, is_in_background: bool
 ) -> None:
-    advance = ThreadRunner._advance
-
-    def broken(self: ThreadRunner, stopped_at: int) -> Chunk | None:
-        advance(self, stopped_at)
+    def broken(*_: object) -> int:
         raise AssertionError("a fault of the runner")
 
     worker = zq.Worker(coordinator.address)
@@ -131,7 +127,7 @@ def test_worker_whose_runner_breaks_gives_back_what_it_holds_and_ends(
     with zq.Client(coordinator.address) as client:
         receipts = client.submit_many("q", range(5))
         with monkeypatch.context() as patch:
-            patch.setattr(ThreadRunner, "_advance", broken)
+            patch.setattr(Runner, "run", broken)
             if is_in_background:
                 worker.start()
             else:

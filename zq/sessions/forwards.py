@@ -6,6 +6,9 @@ from typing import NamedTuple
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Options
 
+ALIKE_FROM = 8
+"""Forwarded tasks from which on it is worth to see whether they are alike."""
+
 
 class Forward(NamedTuple):
     """A task that a handler forwarded."""
@@ -28,6 +31,8 @@ class Gathered:
 
 def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
     """Gathers neighbours in a queue that have the same options, so that each queue gets its tasks in order."""
+    if len(forwards) >= ALIKE_FROM and (alike := _gather_alike(forwards)) is not None:
+        return [alike]
     found: list[Gathered] = []
     newest: dict[str, Gathered] = {}
     for _, queue, options, payload in forwards:
@@ -43,6 +48,19 @@ def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
         batch.payloads.append(payload)
         batch.size += len(payload)
     return found
+
+
+def _gather_alike(forwards: list[Forward]) -> Gathered | None:
+    """Gathers tasks that all go to one queue without options, as those of a stage do, without a step for each; None if
+    they are others, or too many for a batch.
+    """
+    _, queues, options, payloads = zip(*forwards, strict=True)
+    count, size = len(queues), sum(map(len, payloads))
+    if count > BATCH_TASKS_MAX or size > BATCH_BYTES_MAX:
+        return None
+    if queues.count(queues[0]) < count or options.count(DEFAULT_OPTIONS) < count:
+        return None
+    return Gathered(queues[0], DEFAULT_OPTIONS, list(payloads), size)
 
 
 def _continues(batch: Gathered, options: Options) -> bool:

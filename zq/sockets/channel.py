@@ -209,6 +209,11 @@ class Channel:
         for frame in frames:
             self._take(now, frame)
 
+    def take_next(self, now: float, frame: bytes) -> None:
+        """Gives the session a frame that has come, on a connection on which others have."""
+        self._silence.heard(now)
+        self._take(now, frame)
+
     def run(self, calls: deque[Callable[[], None]]) -> None:
         """Runs the calls that wait now, which may touch the session; what comes meanwhile waits for the next turn."""
         if calls:

@@ -155,9 +155,11 @@ class LedLink(SharedLink):
             if is_likely:
                 kept.append(frame)
                 continue
-            if kind != ASSIGN:
+            if kind == ASSIGN:
+                channel.take_next(now, frame)
+            else:
                 self._take_kept(now)
-            channel.take(now, [frame])
+                channel.take(now, [frame])
             self._answer(now)
             if led.is_done():
                 self._is_late = True

@@ -75,15 +75,19 @@ def _assignment(value: Any) -> Assignment:
         raise Malformed("expected an assignment as [token, id, size, queue, options, attempt, lo, ends, blob]")
     token, id, size, queue, options, attempt, lo, ends, blob = value
     count = check_ends(ends, blob, "the assignment")
-    read_int(size, "size", 1, limits.BATCH_TASKS_MAX)
-    check_range(lo, lo + count if type(lo) is int else None, "an assignment")
+    if type(size) is not int or not 1 <= size <= limits.BATCH_TASKS_MAX:
+        read_int(size, "size", 1, limits.BATCH_TASKS_MAX)
+    if type(lo) is not int or not 0 <= lo <= limits.BATCH_TASKS_MAX - count:
+        check_range(lo, lo + count if type(lo) is int else None, "an assignment")
     read = DEFAULT_OPTIONS if options is None else read_options(options)
     if type(id) is not str or not is_usual_id(id):
         read_id(id, "batch id")
     if type(queue) is not str or not is_usual_name(queue):
         read_name(queue, "queue")
-    read_int(token, "token")
-    read_int(attempt, "attempt", 1)
+    if type(token) is not int or not 0 <= token <= INT_MAX:
+        read_int(token, "token")
+    if type(attempt) is not int or not 1 <= attempt <= INT_MAX:
+        read_int(attempt, "attempt", 1)
     assignment: Assignment = _new(Assignment, (token, id, size, queue, read, attempt, lo, ends, blob))
     return assignment
 
@@ -184,6 +188,14 @@ def read_answer(fields: list[Any]) -> messages.Answer:
     return messages.Answer(read_int(fields[0], "request"), _lists(value, 2) if type(value) in _NESTING else value)
 
 
+def read_assign(fields: list[Any]) -> messages.Assign:
+    expect_fields(fields, 1, "assign")
+    assign: messages.Assign = _new(
+        messages.Assign, (tuple(map(_assignment, read_array(fields[0], limits.MESSAGE_BATCHES_MAX, "assignments"))),)
+    )
+    return assign
+
+
 def read_settled(fields: list[Any]) -> Settled:
     if len(fields) != 3:
         expect_fields(fields, 2, "settled")
@@ -197,7 +209,6 @@ def read_settled(fields: list[Any]) -> Settled:
 _ASSIGNMENTS: Final = many(_assignment, "assignments")
 
 read_tasks = message(messages.Tasks, REQUEST, _ASSIGNMENTS)
-read_assign = message(messages.Assign, _ASSIGNMENTS)
 read_pong = message(messages.Pong, REQUEST, field(read_int, "epoch"))
 read_welcome = message(
     messages.Welcome,

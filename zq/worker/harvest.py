@@ -15,9 +15,9 @@ from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.ids import IdMaker
 from zq.submit_options import check_seconds
 from zq.task import Bury, Retry, Task
-from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
+from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
-from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group, Options
 from zq.wire.options import header_bytes
 
 REPORT_BYTES = 4 << 20
@@ -152,21 +152,24 @@ class Harvest:
         if self.hi > 0:
             self._runs[-1] = self.hi
 
-    def add_with_result(self, task: Task, result: Any) -> None:
-        """Notes a task that returned or forwarded something; what cannot be encoded is the handler's failure."""
+    def add_with_result(self, task: Task, result: Any) -> bool:
+        """Notes a task that returned or forwarded something; what cannot be encoded is the handler's failure.
+
+        Returns:
+            As `is_full`.
+        """
         index = task.index
         packed = b"" if result is None else self._packer.pack(result)
-        if task.forwards is not None:
-            self._add_forwards(task, packed)
-        else:
+        if task.forwards is None:
             self.open_run(index)
             self._bytes += len(packed)
+        elif (asked := task.lone_forward) is None or not self._add_lone_forward(index, asked, len(packed)):
+            self._add_forwards(task, packed)
         if packed:
             self._results[index] = packed
+        return self._bytes >= REPORT_BYTES or self._batches_max >= FORWARD_BATCHES_MAX
 
     def _add_forwards(self, task: Task, packed: bytes) -> None:
-        if self._add_one_forward(task, packed):
-            return
         index = task.index
         forwards = [
             Forward(index, queue, options, self._packer.pack(payload))
@@ -200,25 +203,23 @@ class Harvest:
         self._batches_max += batches
         self._forwards += forwards
 
-    def _add_one_forward(self, task: Task, packed: bytes) -> bool:
-        """Notes what a task of no group forwarded, if it is one task and nothing else; False when it needs a closer
-        look.
+    def _add_lone_forward(self, index: int, asked: tuple[str, Options, Any], size: int) -> bool:
+        """Notes what a task of no group forwarded, if it is one task and nothing else; False when it is too large.
 
         It is what stages of pipelines do, and a fifth cheaper than the rest, with decoding the payload and calling the
         handler.
         """
-        asked = task.forwards
-        if asked is None or len(asked) != 1 or task.groups or task.member_of is not None:
-            return False
-        queue, options, payload = asked[0]
+        queue, options, payload = asked
         data = self._packer.pack(payload)
-        size = len(packed) + len(data) + 4
+        size += len(data) + 4
         if options is not DEFAULT_OPTIONS:
             size += header_bytes(options)
         if size > TASK_BYTES_MAX:
             return False
-        index = task.index
-        self.open_run(index)
+        if self.hi == index:
+            self.hi = index + 1
+        else:
+            self.open_run(index)
         self._bytes += size
         self._batches_max += 1
         self._forwards.append(tuple.__new__(Forward, (index, queue, options, data)))  # a third of what Forward() takes
@@ -232,10 +233,14 @@ class Harvest:
             if told >= 0:
                 failed = [one for one in failed if one.index >= told]
                 runs = _clip(runs, told, max(runs, default=0))
-            ends = iter(runs)
-            done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
+            if len(runs) == 2:
+                done = [self._completion(assignment, runs[0], runs[1])]
+            else:
+                ends = iter(runs)
+                done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
             self.reset()
-        return Report(done, failed, tasks, seconds)
+        report: Report = tuple.__new__(Report, (done, failed, tasks, seconds))
+        return report
 
     def take_early(self, assignment: Assignment, index: int) -> Report | None:
         """Returns the report of what was noted of the tasks before an index, without their number and time, which come
@@ -255,12 +260,16 @@ class Harvest:
     def _completion(self, assignment: Assignment, lo: int, hi: int) -> Done:
         ends, blob = b"", b""
         if self._results:
-            ends, blob = pack_payloads([self._results.get(index, b"") for index in range(lo, hi)])
+            if hi - lo == 1:
+                ends, blob = pack_payload(self._results.get(lo, b""))
+            else:
+                ends, blob = pack_payloads([self._results.get(index, b"") for index in range(lo, hi)])
             if not blob:
                 ends = b""
         forwards = self._batches(lo, hi) if self._forwards else ()
         groups = tuple(group for index, group in list(self._groups) if lo <= index < hi) if self._groups else ()
-        return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups)
+        done: Done = tuple.__new__(Done, (assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups))
+        return done
 
     def _batches(self, lo: int, hi: int) -> tuple[Batch, ...]:
         """Makes batches of what the tasks of a run forwarded."""

@@ -95,13 +95,15 @@ class RunSession(WorkerSession):
         """Reports what has ended."""
         ended = self._ended
         while ended:
-            reports = [ended.popleft() for _ in range(len(ended))]
-            self.settle(reports)
+            self.settle([ended.popleft() for _ in range(len(ended))] if len(ended) > 1 else [ended.popleft()])
 
     def settle(self, reports: list[Report]) -> None:
         """Reports what has ended, but for what was taken away while it ran, and has an end already."""
-        done = [one for report in reports for one in report.done]
-        failed = [one for report in reports for one in report.failed]
+        if len(reports) == 1:
+            done, failed, _, _ = reports[0]
+        else:
+            done = [one for report in reports for one in report.done]
+            failed = [one for report in reports for one in report.failed]
         revoked = self._bench.revoked
         if revoked:
             failed = [one for one in failed if one.index not in revoked.get(one.token, ())]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from zq.handling.contexts import FreshContexts, Work, end_copy
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
-from zq.wire.batch import decode_payload, offsets_of
+from zq.wire.batch import decode_payload, offsets_of, payload_at
 from zq.wire.messages import Assignment
 from zq.wire.options import header_bytes
 from zq.worker.harvest import Harvest, Report
@@ -125,6 +125,8 @@ class Runner:
             The index of the first task that it did not come to; the end of the chunk when it was not stopped, and when
             an ordered task has failed: what stands behind that is not the worker's any more.
         """
+        if chunk.hi - chunk.lo == 1:
+            return self._run_one(chunk, revoked, report)
         return self._contexts.drive(self._work(chunk, revoked, report))
 
     def take_early(self) -> Report | None:
@@ -140,6 +142,35 @@ class Runner:
     def is_at_quick_task(self) -> bool:
         """Whether a task runs for less than REPORT_AFTER so far: nothing may be reported when it ends."""
         return self._slot.index >= 0 and time.monotonic() - self._slot.since < REPORT_AFTER
+
+    def _run_one(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> int:
+        """Runs a chunk of one task: what `_work` does, without what only more of them need."""
+        assignment, index, hi = chunk
+        token, slot, harvest = assignment.token, self._slot, self._harvest
+        self._assignment = assignment
+        harvest.reset()
+        since = slot.since = time.monotonic()
+        if revoked and index in revoked.get(token, ()):
+            report(harvest.take_report(assignment, 1, 0.0))
+            return hi
+        slot.token = token
+        slot.index = index
+        if slot.stops[slot.stop_at]:  # after the index was written: see above
+            slot.index = -1
+            report(harvest.take_report(assignment, 0, 0.0))
+            return index
+        data = payload_at(assignment.ends, assignment.blob, index - assignment.lo)
+        try:
+            task = Task(assignment, index, decode_payload(data), self._owner)
+            result = self._contexts.call(self._handlers[assignment.queue], task)
+            if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
+                result = self._contexts.call(run_coroutine, result)
+            harvest.add(task, result)
+        except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
+            harvest.fail(assignment, index, data, error)
+        slot.index = -1
+        report(harvest.take_report(assignment, 1, time.monotonic() - since))
+        return hi
 
     def _work(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> Work[int]:
         context = yield
@@ -174,8 +205,7 @@ class Runner:
                 if result is not None or task.forwards is not None:
                     if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
                         result = run_coroutine(result)
-                    harvest.add_with_result(task, result)
-                    is_full = harvest.is_full
+                    is_full = harvest.add_with_result(task, result)
                 elif harvest.hi == index:
                     harvest.hi = index + 1
                 else:

@@ -153,6 +153,7 @@ class ThreadRunner(RunnerThread):
         self._next: deque[Chunk] = deque()
         self._begun_at = 0.0
         self._gathered = Reports("", self._pass_on)
+        self._queue = ""  # of the chunk that runs alone
 
     def running(self) -> list[tuple[int, int, float]]:
         slot = self._slot
@@ -201,9 +202,12 @@ class ThreadRunner(RunnerThread):
     def _run(self) -> None:
         bench = self._bench
         while chunks := bench.take_some(wait=self._host.lead):
-            gathered = self._gathered = Reports(chunks[0].assignment.queue, self._pass_on)
             self._stops[0] = 0
             self._begun_at = time.monotonic()
+            if len(chunks) == 1:  # of which nothing is to be gathered
+                self._run_chunk(chunks[0])
+                continue
+            gathered = self._gathered = Reports(chunks[0].assignment.queue, self._pass_on)
             self._next = deque(chunks)
             try:
                 stopped_at = 0
@@ -211,6 +215,18 @@ class ThreadRunner(RunnerThread):
                     stopped_at = self._runner.run(chunk, bench.revoked, gathered.add)
             finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
                 gathered.flush()
+
+    def _run_chunk(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self._queue = chunk.assignment.queue
+        stopped_at = self._runner.run(chunk, self._bench.revoked, self._report)
+        with self._lock:
+            self._chunk = None
+        if stopped_at < chunk.hi:
+            self._bench.put_back(chunk._replace(lo=stopped_at))
+
+    def _report(self, report: Report) -> None:
+        self._pass_on(self._queue, report)
 
     def _advance(self, stopped_at: int) -> Chunk | None:
         """Puts back what was not run of the chunk that is over, and returns the next."""
