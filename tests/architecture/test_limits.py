@@ -7,7 +7,7 @@ from zq.core import arguments, tables
 from zq.core.insight import task_rows
 from zq.core.tasks import follow_up, schedules
 from zq.server import loop
-from zq.sessions import client, pings, settles, submits, worker
+from zq.sessions import client, pings, reports, settles, submits
 from zq.sockets import channel
 from zq.wire import codec, limits, namespaces
 from zq.wire.messages import Batch, Done, Failed, Options, Settle, Submit
@@ -47,7 +47,7 @@ def test_settles_fit_a_frame_with_one_completion_above_what_was_gathered() -> No
         codec.encode(Settle(1, 1, (Done(1 << 62, ID, 0, 1000, b"", b"", ()),), ()))
     )
 
-    for gathered in (worker.WORKER_SETTLE_BYTES_MAX, settles.PULLER_SETTLE_BYTES_MAX):
+    for gathered in (reports.WORKER_SETTLE_BYTES_MAX, settles.PULLER_SETTLE_BYTES_MAX):
         assert gathered + limits.PAYLOAD_BYTES_CEILING + entries <= limits.FRAME_BYTES_MAX
     assert limits.PAYLOAD_BYTES_CEILING <= pulled.CALLER_SETTLE_BYTES_MAX < limits.FRAME_BYTES_MAX
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.core.desk import CLIENT, Desk, done, only
 from zq.core.unhurried import LATER_SECONDS, UNHEARD_MAX
 from zq.wire.batch import encode_payload, pack_payloads
@@ -15,10 +17,14 @@ from zq.wire.messages import (
     Outcome,
     Ping,
     Pong,
+    Query,
+    Receipt,
     Settle,
     Settled,
     Submit,
+    ToCoordinator,
     Wait,
+    Withdraw,
 )
 
 W1 = b"worker"
@@ -73,6 +79,48 @@ def test_wait_is_answered_before_the_ping_behind_it() -> None:
     assert sent == [(CLIENT, EMPTY), (CLIENT, Pong(2, desk.machine.books.epoch))]
 
 
+def test_receipt_of_what_is_waited_for_at_once_comes_with_the_end() -> None:
+    desk = Desk()
+    desk.hello(W1, "w")
+    sent = run(desk, (CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "a", 0, 1)))
+    assert [type(one) for to, one in sent if to == CLIENT] == []
+    assigned = only([one for to, one in sent if to == W1], Assign).assignments[0]
+    told = [one for to, one in run(desk, (W1, Settle(1, 1, (done(assigned),), ()))) if to == CLIENT]
+    assert [(type(one), one.request) for one in told] == [(Receipt, 1), (Outcome, 2)]
+
+
+def test_receipt_of_what_takes_long_is_said_soon() -> None:
+    desk = Desk()
+    run(desk, (CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "a", 0, 1)))
+    asked_at = desk.now
+    while not (sent := pass_time(desk)):
+        assert desk.now < asked_at + LATER_SECONDS
+    assert [(type(one), one.request) for _, one in sent] == [(Receipt, 1), (Outcome, 2)]
+    assert desk.now == asked_at + LATER_SECONDS
+
+
+@pytest.mark.parametrize("last", [Ping(3), Withdraw((2,)), Wait(3, "b", 0, 1), Query(3, "queues", {})])
+def test_receipt_is_said_before_anything_else_is_answered(last: ToCoordinator) -> None:
+    desk = Desk()
+    desk.submit("b")
+    run(desk, (CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "a", 0, 1)))
+    sent = run(desk, (CLIENT, last))
+    assert (type(sent[0][1]), sent[0][1].request) == (Receipt, 1)
+    desk.now += LATER_SECONDS
+    assert Receipt not in [type(one) for _, one in run(desk)]
+
+
+def test_receipt_is_said_at_once_to_who_waits_for_something_else() -> None:
+    desk = Desk()
+    desk.submit("b")
+    for messages in (
+        [(CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "b", 0, 1))],  # for another task
+        [(CLIENT, _submit(3, "c")), (W1, Wait(4, "c", 0, 1))],  # at another connection
+        [(CLIENT, _submit(5, "d", "e")), (CLIENT, Wait(6, "d", 0, 1))],  # which says less than the receipt
+    ):
+        assert (CLIENT, Receipt) in [(to, type(one)) for to, one in run(desk, *messages)]
+
+
 def test_many_waits_are_not_all_answered_in_one_turn() -> None:
     desk = Desk()
     desk.submit("a")
@@ -86,8 +134,7 @@ def test_worker_hears_with_its_next_task_that_a_report_is_settled() -> None:
     desk = Desk()
     settle = Settle(1, 1, (done(_assigned(desk)),), ())
     assert not run(desk, (W1, settle))
-    batch = Batch("b", "q", Options(), *pack_payloads([encode_payload(1)]))
-    sent = [one for to, one in run(desk, (CLIENT, Submit(9, (batch,)))) if to == W1]
+    sent = [one for to, one in run(desk, (CLIENT, _submit(9, "b"))) if to == W1]
     assert [type(one) for one in sent] == [Settled, Assign]
 
 
@@ -112,6 +159,11 @@ def test_a_beat_is_not_answered_beside_a_turn_while_a_report_is() -> None:
     assert not desk.machine.note_beat(desk.now, W1)
     run(desk)
     assert desk.machine.note_beat(desk.now, W1)
+
+
+def _submit(request: int, *ids: str) -> Submit:
+    ends, blob = pack_payloads([encode_payload(1)])
+    return Submit(request, tuple(Batch(id, "q", Options(), ends, blob) for id in ids))
 
 
 def _assigned(desk: Desk) -> Assignment:

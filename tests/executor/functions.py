@@ -86,6 +86,14 @@ def wait_for(path: str, started: str = "") -> int:
     return os.getpid()
 
 
+def meet(folder: str) -> int:
+    """Waits until another process has come to the folder."""
+    (Path(folder) / str(os.getpid())).touch()
+    while len(list(Path(folder).iterdir())) < 2:
+        time.sleep(0.005)
+    return os.getpid()
+
+
 async def coroutine() -> None: ...
 
 

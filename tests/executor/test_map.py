@@ -38,6 +38,13 @@ def test_results_come_in_the_order_of_the_calls(executor: zq.Executor, more: dic
 
 
 @WAYS
+def test_each_process_gets_some_of_the_calls(executor: zq.Executor, tmp_path: Path, more: dict[str, int]) -> None:
+    list(executor.map(functions.double, range(3001), **more))  # known to be short, so that many are taken together
+
+    assert len(set(executor.map(functions.meet, [str(tmp_path)] * 3001, **more))) == 2
+
+
+@WAYS
 def test_values_of_all_kinds_are_mapped(executor: zq.Executor, more: dict[str, int]) -> None:
     values = [None, 1, 1 << 200, "a", (1, (2,)), {3}, [b"x"], {"a": 1.5}]
     assert list(executor.map(functions.untyped, values, **more)) == values

@@ -28,7 +28,17 @@ def test_calls_of_some_milliseconds_are_tasks_of_their_own_at_once() -> None:
     sizes = Sizes(2)
     sizes.note(1, 0, TASK_SECONDS)
 
-    assert sizes.next_size(1000, 500, is_all=True) == 1
+    assert sizes.next_size(1000, 2 * 16, is_all=True) == 1
+
+
+def test_no_more_is_submitted_on_one_guess_than_keeps_the_processes_busy() -> None:
+    for seconds in (TASK_SECONDS, TASK_SECONDS / 2, 1.0):
+        sizes = Sizes(2)
+        for each in (1e-6, seconds):
+            sizes.note(1, 0, each)
+
+        assert sizes.next_size(1_000_000, 500, is_all=True) == 0
+        assert sizes.next_size(1_000_000, 3, is_all=True) == 1 + (seconds < TASK_SECONDS)  # and somebody waits for them
 
 
 def test_calls_that_nothing_is_known_of_for_long_are_taken_for_long_ones() -> None:
@@ -66,7 +76,7 @@ def test_after_a_wrong_guess_calls_go_alone_again() -> None:
     assert sizes.next_size(1000, 0, is_all=False) > 64
     sizes.note(1, 255, 1.0)
 
-    assert sizes.next_size(1000, 100, is_all=False) == 1
+    assert sizes.next_size(1000, 3, is_all=False) == 1
 
 
 def test_last_calls_are_shared_by_all_processes() -> None:
@@ -118,3 +128,12 @@ def test_short_calls_need_few_tasks() -> None:
     _, tasks = seconds_taken([1e-6] * 1_000_000, 2)
 
     assert tasks < 600
+
+
+def test_short_calls_need_few_tasks_although_some_seem_long() -> None:
+    for seconds in (0.002, TASK_SECONDS, 2 * WITHIN_SECONDS):
+        for before in (0, 1, 100, 10_000):
+            durations = [1e-6] * before + [seconds] + [1e-6] * 100_000
+            _, tasks = seconds_taken(durations, 2)
+
+            assert tasks < 500

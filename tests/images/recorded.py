@@ -25,8 +25,9 @@ from typing import Any
 import msgpack
 
 from tests.images.mistakes import make_mistake
-from zq.core.coordinator import Machine
+from zq.core.insight import waits
 from zq.core.options import CoordinatorOptions
+from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.storage import Store, Transaction
 from zq.core.tables import TABLES
@@ -179,16 +180,16 @@ def main(directory: str, address: str, marks_path: str, life: str, journal: str,
 
 
 def _write_down_what_is_sent(marks: Marks) -> None:
-    waits: dict[tuple[Any, int], str] = {}
-    send, wait = Sender.send, Machine._wait
+    awaited: dict[tuple[Any, int], str] = {}
+    send, wait = Sender.send, waits.wait
 
-    def wait_and_note(self: Machine, step: Step, peer: Any, message: Wait) -> None:
-        waits[peer, message.request] = message.id
-        wait(self, step, peer, message)
+    def wait_and_note(books: Books, step: Step, peer: Any, message: Wait) -> Any:
+        awaited[peer, message.request] = message.id
+        return wait(books, step, peer, message)
 
     def send_and_mark(self: Sender, outbox: Sequence[tuple[Any, Any]]) -> list[Any]:
         told = [
-            (waits[peer, message.request] if isinstance(message, Outcome) else "", encode_answer(message))
+            (awaited[peer, message.request] if isinstance(message, Outcome) else "", encode_answer(message))
             for peer, message in outbox
             if isinstance(message, Receipt | Outcome)
         ]
@@ -196,8 +197,8 @@ def _write_down_what_is_sent(marks: Marks) -> None:
             marks.write(SENT, told)
         return send(self, outbox)
 
-    setattr(Machine, "_wait", wait_and_note)  # noqa: B010 - mypy forbids to assign to a method
-    setattr(Sender, "send", send_and_mark)  # noqa: B010 - the same
+    setattr(waits, "wait", wait_and_note)  # noqa: B010 - mypy forbids to assign to a function
+    setattr(Sender, "send", send_and_mark)  # noqa: B010 - the same, of a method
 
 
 def _strike_some(stores: list[WatchedStore], fatal: str) -> None:

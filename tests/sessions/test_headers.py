@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from zq.sessions.client import ClientSession
+from zq.sessions.reports import WORKER_SETTLE_BYTES_MAX
 from zq.sessions.settles import PULLER_SETTLE_BYTES_MAX, Settles, Settling, settle_message
 from zq.sessions.submits import SUBMIT_BYTES_MAX, Single, Submits
-from zq.sessions.worker import WORKER_SETTLE_BYTES_MAX, WorkerSession
+from zq.sessions.worker import WorkerSession
 from zq.wire.batch import pack_payload
 from zq.wire.codec import encode
 from zq.wire.messages import Batch, Done, Group, Options, Settle, Submit, Welcome

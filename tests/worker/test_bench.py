@@ -70,6 +70,29 @@ def test_credit_does_not_grow_for_a_while_after_something_left_beside_a_free_slo
     assert not bench.rest_is_over(8.0 + SHED_REST)
 
 
+def test_first_report_of_another_process_says_nothing_where_it_is_known_how_long_tasks_take() -> None:
+    bench = bench_of(0.0002, lease(1, 100), concurrency=2)
+    bench.measure("q", Report([], [], 1, 0.5), is_first=True)  # it has imported what the handler needs
+
+    assert bench.credit == 10_000
+    assert bench.shed(0.0, 0, 0, 2) == []
+    assert len(bench.take_some()) == 1
+    assert bench.waiting == 50
+
+
+def test_first_report_of_all_counts_until_there_is_another() -> None:
+    bench = Bench(2)
+    for seconds in (0.5, 0.4):
+        bench.measure("q", Report([], [], 1, seconds), is_first=True)
+    bench.put([lease(1, 100)])
+    assert bench.take_some() == [Chunk(lease(1, 100), 0, 1)]
+    bench.measure("q", Report([], [], 1, 0.0002))
+
+    assert bench.credit == 4
+    assert bench.shed(0.0, 0, 0, 2) == []
+    assert bench.take_some() == [Chunk(lease(1, 100), 1, 51)]
+
+
 def test_worker_whose_children_do_not_begin_asks_again_after_a_while() -> None:
     bench = bench_of(1e-6, lease(1, 2), concurrency=2)
 

@@ -84,8 +84,8 @@ def _quick_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker learns that quick tasks are quick on a busy machine, too, where each may take its milliseconds."""
     measure = Bench.measure
 
-    def measure_quick(bench: Bench, queue: str, report: Report) -> None:
-        measure(bench, queue, report._replace(seconds=min(report.seconds, report.tasks * QUICK_SECONDS)))
+    def measure_quick(bench: Bench, queue: str, report: Report, **of_whom: bool) -> None:
+        measure(bench, queue, report._replace(seconds=min(report.seconds, report.tasks * QUICK_SECONDS)), **of_whom)
 
     monkeypatch.setattr(Bench, "measure", measure_quick)
 

@@ -93,6 +93,7 @@ def coordinator(
     peer_limits: Annotated[str, _option("peer-limits", "What one peer may have, where it is not the default: waits=5000,leases=100. `zq status` shows all.")] = "default",
     connections_max: Annotated[int | None, _option("connections-max", "Connections at a time; without it, what the descriptors of the process allow.")] = None,
     memory_max_mib: Annotated[int | None, _option("memory-max-mib", "MiB of memory above which it ends, with everything on disk; 0: no limit; without it, half of the machine's.")] = None,
+    busy_poll: Annotated[float | None, _option("busy-poll", "Seconds for which it looks for the next message before it sleeps, while they come that soon; 0: never. Without it, 0.0005 where it may use two processors.")] = None,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
     journal: Annotated[Literal["on", "off"], _option("journal", "Whether small writes are flushed in a journal first, once; off: each commits the store.")] = "on",
@@ -137,7 +138,7 @@ def coordinator(
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB, journal=journal == "on")
         host, beside = (
-            _prepare_host(connections_max, memory_max_mib),
+            _prepare_host(connections_max, memory_max_mib, busy_poll),
             _prepare_dashboard(dashboard, dashboard_key, keys),
         )
         server = Server(
@@ -169,14 +170,18 @@ def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
         )
 
 
-def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> HostOptions:
+def _prepare_host(connections_max: int | None, memory_max_mib: int | None, busy_poll: float | None) -> HostOptions:
     """Raises what the system limits, and returns what this process may use."""
     from zq.processes.descriptors import raise_limit
-    from zq.server.host import HostOptions, half_of_memory
+    from zq.server.host import HostOptions, busy_poll_seconds, half_of_memory
 
     raise_limit()
     memory_max = half_of_memory() if memory_max_mib is None else memory_max_mib * MIB or None
-    return HostOptions(connections_max=connections_max, memory_max=memory_max)
+    return HostOptions(
+        connections_max=connections_max,
+        memory_max=memory_max,
+        busy_poll=busy_poll_seconds() if busy_poll is None else busy_poll,
+    )
 
 
 def _prepare_dashboard(bind: str | None, key: str | None, keys: Path | None) -> DashboardChild | None:

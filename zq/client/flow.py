@@ -18,8 +18,10 @@ FLOW_WINDOW_BYTES = 16 << 20
 dry.
 """
 
-FLOW_WINDOW_BATCHES = 512
-"""Batches of one submit_many that wait for their receipts."""
+FLOW_WINDOW_BATCHES = 2048
+"""Batches of one submit_many that wait for their receipts: two full messages, so that of small batches, too, one is
+packed while another is stored.
+"""
 
 
 class Entry(NamedTuple):

@@ -20,25 +20,22 @@ Invariants, which the simulation checks after each step:
 """
 
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
 from typing import Any, assert_never
 
 from zq.core import clocks
 from zq.core.accounts import BusyRequestError
 from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
-from zq.core.insight import following, queries
+from zq.core.insight import following, queries, waits
 from zq.core.measures import rolling
 from zq.core.measures.steps import FINE_SECONDS
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.recount import Recount
 from zq.core.rights.guard import Guard
-from zq.core.state.batch import run_mask
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
-from zq.core.state.outcome_waits import UNREAD_PAUSE, WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import (
@@ -67,7 +64,6 @@ from zq.wire.messages import (
     Hello,
     Open,
     OtherFromClient,
-    Outcome,
     Ping,
     Pong,
     Progress,
@@ -263,6 +259,8 @@ class Machine:
             self._store_run(step)
         books = self.books
         step.peer = peer
+        if books.waits.unhurried.has_receipts:
+            step.outbox += books.waits.unhurried.take_receipts(peer)
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)
@@ -281,7 +279,9 @@ class Machine:
             case Submit():  # as early as this, for it is one of those that come most
                 self._run = admission.submit(books, step, peer, message, self._run)
             case Wait():
-                self._wait(step, peer, message)
+                refusal = waits.wait(books, step, peer, message)
+                if refusal is not None:
+                    self._refuse(step, peer, *refusal)
             case Ping():
                 step.outbox += books.waits.unhurried.take_of(peer)
                 step.send(peer, Pong(message.request, books.epoch))
@@ -321,11 +321,7 @@ class Machine:
         for queue in books.changed:
             queue.measure_rate(step.now)
         if books.waits.entries:
-            step.outbox += books.waits.take_messages()
-            if books.waits.has_news:
-                books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
-            if books.waits.has_long_answers:
-                self._go_on(step)
+            waits.tell(books, step)
         if books.changed and (history := books.deadlines.history).when > step.wall + FINE_SECONDS:
             history.when = rolling.end_of_step(step.wall)
         books.measures.history.commits += 1
@@ -334,14 +330,6 @@ class Machine:
         books.save(step.tx)
         self._ticked_at = step.now
         self._upkeep.is_at_commit = True
-
-    def _go_on(self, step: Step) -> None:
-        """Tells more of long answers, to those who have read what came before."""
-        books = self.books
-        more = books.waits.go_on(partial(follow_up.ended_spans, books, step))
-        step.outbox += more
-        if books.waits.has_long_answers:
-            books.deadlines.chores.bring_forward(step.now + (0.0 if more else UNREAD_PAUSE))
 
     # Messages.
 
@@ -396,19 +384,6 @@ class Machine:
             case _:
                 assert_never(message)
 
-    def _wait(self, step: Step, peer: Peer, message: Wait) -> None:
-        books, (request, id, lo, hi) = self.books, message
-        spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
-        if spans or not missing:
-            step.outbox += outcome_messages(peer, request, spans, is_last=not missing)
-        if missing and self._may_wait(step, peer, request):
-            books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
-            books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
-            if not spans and not books.waits.unhurried.add_wait(step.now, peer, request):
-                step.send(peer, Outcome(request, (), is_last=False))
-        else:
-            books.waits.forget(peer, request)  # it was about to be told, and is now
-
     def _query(self, step: Step, what: str, arguments: dict[str, Any]) -> Any:
         value = queries.answer(self.books, step, what, arguments)
         return {**self._about(), **value} if what == "status" else value
@@ -425,21 +400,6 @@ class Machine:
     def _refuse(self, step: Step, peer: Peer, request: int | None, error: InvalidRequestError) -> None:
         self.books.count(f"error {error.code}")
         step.send(peer, Error(request, error.code, str(error)))
-
-    def _may_wait(self, step: Step, peer: Peer, request: int) -> bool:
-        """Whether a wait may be added. The oldest of the connection goes for it when its peer has as many as it may;
-        nobody else loses one.
-        """
-        books = self.books
-        guest = books.guests.get(peer)
-        account = books.accounts.account_of(peer)
-        if (guest is not None and request in guest.waits) or account.room("waits") > 0:
-            return True
-        books.count("limit waits")
-        reason = BusyRequestError(account.refusal("waits"))
-        oldest = books.waits.forget_oldest(peer)
-        self._refuse(step, peer, request if oldest is None else oldest, reason)
-        return oldest is not None
 
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")

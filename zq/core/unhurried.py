@@ -3,9 +3,11 @@ others work.
 
 A worker has nothing to do when it hears that a plain report is settled, and mostly gets its next tasks in the next
 turn; so it hears of it then. Who waits for the end of a task has nothing to do when it hears that it has to wait, and
-mostly hears of the end soon; so only those are told whose tasks take longer. Both are there after LATER_SECONDS, and
-before the answer to a ping or heartbeat that was sent behind what they answer: messages of one connection are answered
-in order (protocol 2), as far as that can be told.
+mostly hears of the end soon; so only those are told whose tasks take longer. And who waits for the end of a task in the
+same breath as it was submitted has nothing to do with its receipt: it comes with the end, if that is soon. All of them
+are there after LATER_SECONDS, and before the answer to a ping or heartbeat that was sent behind what they answer:
+messages of one connection are answered in order (protocol 2), as far as that can be told. A receipt is there before
+anything else that its connection asks for is answered.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from zq.wire.messages import FromCoordinator, Outcome, Settled
+from zq.wire.messages import FromCoordinator, Outcome, Receipt, Settled
 
 LATER_SECONDS = 0.01
 """Seconds after which they are said: a tenth of what a client waits before it says that it was not answered at all."""
@@ -29,7 +31,7 @@ class Unhurried:
         remind: has `take_due` called at a time (monotonic seconds), or before.
     """
 
-    __slots__ = ("_remind", "_settled", "_unheard")
+    __slots__ = ("_receipts", "_remind", "_settled", "_unheard")
 
     def __init__(self, remind: Callable[[float], None]) -> None:
         self._remind = remind
@@ -37,18 +39,25 @@ class Unhurried:
         self._unheard: dict[
             tuple[bytes, int], float
         ] = {}  # waits, and until when they may be unheard; the oldest first
+        # Of submits by connection, and until when the first of them may be unsaid; the oldest first.
+        self._receipts: dict[bytes, tuple[float, list[Receipt]]] = {}
 
     def add_settled(self, now: float, peer: bytes, told: Settled) -> None:
         """Has a worker told in the next turn that a report is settled."""
         self._settled.append((peer, told))
         self._remind(now + LATER_SECONDS)
 
-    def add_wait(self, now: float, peer: bytes, request: int) -> bool:
-        """Has a wait answered later of which nothing has ended; returns False when it is to be answered now."""
+    def add_wait(self, now: float, peer: bytes, request: int, receipt: Receipt | None = None) -> bool:
+        """Has a wait answered later of which nothing has ended, with the receipt of what it is for; returns False when
+        both are to be said now.
+        """
         if len(self._unheard) >= UNHEARD_MAX:
             return False
-        self._unheard[peer, request] = now + LATER_SECONDS
-        self._remind(now + LATER_SECONDS)
+        until = now + LATER_SECONDS
+        self._unheard[peer, request] = until
+        if receipt is not None:
+            self._receipts.setdefault(peer, (until, []))[1].append(receipt)
+        self._remind(until)
         return True
 
     def forget_wait(self, peer: bytes, request: int) -> None:
@@ -66,6 +75,26 @@ class Unhurried:
         settled, self._settled = self._settled, []
         return settled
 
+    @property
+    def has_receipts(self) -> bool:
+        """Whether somebody has not heard yet that what he submitted was accepted."""
+        return bool(self._receipts)
+
+    def take_receipts(self, peer: bytes) -> list[tuple[bytes, Receipt]]:
+        """Returns those of a connection, which are to be said before anything else is."""
+        _, receipts = self._receipts.pop(peer, (0.0, ()))
+        return [(peer, one) for one in receipts]
+
+    def receipts_before(self, told: list[tuple[bytes, FromCoordinator]]) -> list[tuple[bytes, FromCoordinator]]:
+        """Returns what is to be said, with the receipts that it must not overtake."""
+        if not self._receipts:
+            return told
+        said: list[tuple[bytes, FromCoordinator]] = []
+        for one in told:
+            said += self.take_receipts(one[0])
+            said.append(one)
+        return said
+
     def take_of(self, peer: bytes) -> list[tuple[bytes, FromCoordinator]]:
         """Returns what is to be said to a connection before anything else."""
         told: list[tuple[bytes, FromCoordinator]] = [one for one in self._settled if one[0] == peer]
@@ -77,14 +106,22 @@ class Unhurried:
         return told
 
     def take_due(self, now: float) -> tuple[list[tuple[bytes, FromCoordinator]], float]:
-        """Returns the answers to waits that have been unheard for long enough, and when the next is due (monotonic), or
-        infinity.
+        """Returns the receipts, and the answers to waits, that have been unheard for long enough, and when the next is
+        due (monotonic), or infinity.
         """
         told: list[tuple[bytes, FromCoordinator]] = []
+        next_at = inf
+        while self._receipts:
+            peer, (until, _) = next(iter(self._receipts.items()))
+            if until > now:
+                next_at = until
+                break
+            told += self.take_receipts(peer)
         while self._unheard:
             (peer, request), until = next(iter(self._unheard.items()))
             if until > now:
-                return told, until
+                return told, min(until, next_at)
             del self._unheard[peer, request]
+            told += self.take_receipts(peer)
             told.append((peer, Outcome(request, (), is_last=False)))
-        return told, inf
+        return told, next_at

@@ -4,6 +4,9 @@ A call that shares a task waits for those before it, so calls share one only as 
 go alone, a task has at most GROWTH times as many as one that has ended whole, and no more than take TASK_SECONDS. Where
 that guess was wrong, since calls take longer than those before, a task gives back what it did not start within
 WITHIN_SECONDS, and all begins with single calls again.
+
+A guess is for what is submitted until the next tasks end, and no more: one call during which its process did not get to
+run seems long, and by that alone a million of short calls would each be a task of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ from __future__ import annotations
 from math import inf
 
 TASK_SECONDS = 0.005
-"""Of work in a task: against it, what a task costs (0.1 ms) does not count."""
+"""Of work in a task: against it, what a task costs does not count."""
+
+COST_SECONDS = 0.0001
+"""What a task costs beside its calls."""
 
 WITHIN_SECONDS = 0.05
 """After which a task starts no more calls: ten times as long as it was thought to take."""
@@ -20,6 +26,9 @@ GROWTH = 4
 
 TASK_CALLS_MAX = 2000
 """In a task: what they take by then is more than what the task itself costs, also if they do nothing."""
+
+AHEAD_SECONDS = 0.2
+"""Of work for each process that is submitted: twice what a worker takes in hand, so none waits for the disk."""
 
 SHARES = 4
 """Parts for each process into which the last calls are cut, so that all processes end at about the same time."""
@@ -68,11 +77,17 @@ class Sizes:
         Args:
             under_way: tasks that are submitted and have not ended.
         """
-        is_low = under_way < self.low
+        if under_way < self.low:
+            return 1
         if self._seconds is None:
-            return 1 if is_low else inf
+            return inf
+        if not self._may_wait:
+            return 1
         wanted = self._wanted(self._seconds)
-        if wanted == 1 or is_low or not self._may_wait:
+        each = COST_SECONDS + self._size(wanted) * self._seconds
+        if under_way * each >= AHEAD_SECONDS * self._processes:
+            return inf
+        if wanted == 1:
             return 1
         return wanted if wanted <= GROWTH * self._proven else inf
 
@@ -89,10 +104,14 @@ class Sizes:
             return 0
         if self._seconds is None:
             return 1
-        size = min(self._wanted(self._seconds), max(GROWTH * self._proven, 1))
+        size = self._size(self._wanted(self._seconds))
         if is_all:
             size = min(size, max(-(-waiting // (SHARES * self._processes)), size // SHARES, 1))
         return min(size, waiting)
+
+    def _size(self, wanted: int) -> int:
+        """Returns how many calls a task may have, as far as is proven."""
+        return min(wanted, max(GROWTH * self._proven, 1))
 
     @staticmethod
     def _wanted(seconds: float) -> int:

@@ -42,14 +42,6 @@ STALL_SECONDS = 10.0
 SAY_SECONDS = 10.0
 """Between two lines in the log about the same kind of cut."""
 
-QUEUED_SHARE = 4
-"""By what the system counts for a message that travels within it is divided: no more than that was in it, if it was
-some hundred bytes or more.
-"""
-
-HEARTBEAT_BYTES = 64
-"""Bytes a second that a connection may send which are no messages: ZeroMQ's heartbeats are a tenth of it."""
-
 NEARLY = 0.8
 """Of the connections that there may be, from which on the log has a line."""
 
@@ -278,10 +270,10 @@ class Connections:
             unread = kernel.unread(held) if traffic is not None else 0
         delivered = connection.delivered
         if traffic is not None:
-            _count(connection, traffic, now)
+            connection.note_traffic(traffic, now)
             connection.inside = max(connection.piled - unread, 0)
         else:
-            _estimate(connection, queued, now)
+            connection.note_queued(queued, now)
         connection.sent_before = connection.sent
         if connection.delivered > delivered or not connection.waiting:
             connection.delivered_at = now
@@ -415,36 +407,3 @@ class Connections:
             "cut": dict(self.cuts),
             "handshakes_failed": self.handshakes_failed,
         }
-
-
-def _estimate(connection: PeerConnection, queued: int, now: float) -> None:
-    """Draws from what the system has for a connection what it has read, where the system does not count that.
-
-    While more waits here, the system's share is full as long as nobody reads: any change of it is from reading. Of how
-    much nobody knows: a message counts there for up to some times its bytes, and what went may have come again.
-    """
-    if not queued:  # ZeroMQ has had the time for what it was given before the last look
-        connection.delivered = connection.sent_before
-    elif queued != connection.queued:
-        connection.delivered_at = now
-        read = max(0, connection.queued - queued) // QUEUED_SHARE
-        connection.delivered = min(connection.delivered + read, connection.sent_before)
-    connection.queued = queued
-
-
-def _count(connection: PeerConnection, traffic: kernel.Traffic, now: float) -> None:
-    """Compares what the system counts with what was handed to ZeroMQ and taken from it. It counts more: greetings,
-    headers, heartbeats; that never makes up for what waits later.
-    """
-    delivered = traffic.acknowledged - connection.acknowledged_more
-    if delivered > connection.sent:
-        connection.acknowledged_more += delivered - connection.sent
-        delivered = connection.sent
-    connection.delivered = delivered
-    connection.received_more += int((now - connection.looked_at) * HEARTBEAT_BYTES)
-    connection.looked_at = now
-    piled = traffic.received - connection.received_more - connection.reached
-    if piled < 0:
-        connection.received_more += piled
-        piled = 0
-    connection.piled = piled

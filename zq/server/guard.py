@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zq.errors import MemoryLimitError
-from zq.processes.memory import give_back, private_bytes
+from zq.processes.machine import give_back, private_bytes
 from zq.server.connections import Connections
 from zq.server.host import half_of_memory
 from zq.wire.limits import FRAME_BYTES_MAX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zq.processes import descriptors
-from zq.processes.memory import machine_bytes
+from zq.processes.machine import machine_bytes, processors
 
 SPARE_DESCRIPTORS = 64
 """For files of the store, looks at connections, and what the program beside opens."""
@@ -19,9 +19,17 @@ WAITING_BYTES = 1 << 30
 """What may wait for all connections together, where nothing limits the memory."""
 
 
+BUSY_POLL = 0.0005
+"""Seconds that a message may be away for which a thread does not sleep: from an answer to the next request of the same
+client, or from a task to the worker's report.
+"""
+
+BUSY_POLL_MAX = 0.01
+
+
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """Limits of a coordinator's process.
+    """What a coordinator's process may use.
 
     Attributes:
         connections_max: how many connections it may have at a time; None: what the descriptors allow that the process
@@ -29,16 +37,22 @@ class HostOptions:
         memory_max: bytes of its own memory above which it ends, with everything on disk; pages of the store's file do
             not count. From three quarters of it on, connections end that pile up most. None: no limit, the memory is
             the program's; above three eighths of the machine's, connections end that pile up more than a message.
+        busy_poll: seconds for which it looks for the next message before it sleeps, while messages come that soon
+            (0 to 0.01). It saves about a fifth of the time of a lone task, for up to half as much of a processor
+            again. 0: it never does; for a coordinator inside of a program, whose threads would wait for it.
     """
 
     connections_max: int | None = None
     memory_max: int | None = None
+    busy_poll: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("connections_max", "memory_max"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"expected {name} as a whole number from 1, or None, got {value!r}")
+        if not 0 <= self.busy_poll <= BUSY_POLL_MAX:
+            raise ValueError(f"expected busy_poll as seconds from 0 to {BUSY_POLL_MAX}, got {self.busy_poll!r}")
 
     @property
     def bytes_waiting_max(self) -> int:
@@ -73,3 +87,10 @@ def half_of_memory() -> int:
     and nothing else.
     """
     return machine_bytes() // 2
+
+
+def busy_poll_seconds() -> float:
+    """Returns for how long a process that is a coordinator and nothing else looks for the next message before it
+    sleeps: where it would take the only processor from its clients, not at all.
+    """
+    return BUSY_POLL if processors() >= 2 else 0.0

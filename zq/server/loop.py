@@ -29,7 +29,7 @@ from zq.keys.key import Key
 from zq.processes.endpoints import kept_address
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
-from zq.processes.wake import Wake
+from zq.processes.wake import BusyPoll, Wake
 from zq.server.beats import Beats
 from zq.server.calendar import CALENDAR
 from zq.server.chronicle import Chronicle
@@ -225,7 +225,7 @@ class Server:
         """Serves until `stop`; raises StoreError when the disk fails, and MemoryLimitError when there is no memory for
         it, upon which the process should end.
         """
-        monitor = self._connections.monitor
+        monitor, busy = self._connections.monitor, BusyPoll(self._host_options.busy_poll)
         poller = zmq.Poller()
         for one in (self._socket, self._wake, monitor):
             poller.register(one, zmq.POLLIN)
@@ -237,7 +237,7 @@ class Server:
             if self._beats.gather(self._machine, self._wake_at):
                 patience = 0
             self._connections.watch_gate(poller)
-            ready = dict(poller.poll(patience))
+            ready = dict(busy.wait(poller.poll, patience))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
             if self._socket not in ready:

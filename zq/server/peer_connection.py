@@ -7,11 +7,20 @@ from typing import NamedTuple
 
 from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
+from zq.server import kernel
 from zq.server.accounts import Debt, Rate
 from zq.server.piles import Pile
 
 SENT_LOOK_BYTES = 1 << 20
 """A look costs about ten microseconds, and sending so much two hundred."""
+
+QUEUED_SHARE = 4
+"""By what the system counts for a message that travels within it is divided: no more than that was in it, if it was
+some hundred bytes or more.
+"""
+
+HEARTBEAT_BYTES = 64
+"""Bytes a second that a connection may send which are no messages: ZeroMQ's heartbeats are a tenth of it."""
 
 
 class Received(NamedTuple):
@@ -157,3 +166,38 @@ class PeerConnection:
     def reads_slowly(self) -> bool:
         """Whether so much waits for it that it gets no more work of ours before it has read some."""
         return self.waiting > self.limits.bytes_out // 4
+
+    def note_queued(self, queued: int, now: float) -> None:
+        """Draws from what the system has for it what it has read, where the system does not count that.
+
+        While more waits here, the system's share is full as long as nobody reads: any change of it is from reading. Of
+        how much nobody knows: a message counts there for up to some times its bytes, and what went may have come again.
+
+        Args:
+            queued: what the system has, by its own count.
+            now: monotonic.
+        """
+        if not queued:  # ZeroMQ has had the time for what it was given before the last look
+            self.delivered = self.sent_before
+        elif queued != self.queued:
+            self.delivered_at = now
+            read = max(0, self.queued - queued) // QUEUED_SHARE
+            self.delivered = min(self.delivered + read, self.sent_before)
+        self.queued = queued
+
+    def note_traffic(self, traffic: kernel.Traffic, now: float) -> None:
+        """Compares what the system counts with what was handed to ZeroMQ and taken from it. It counts more: greetings,
+        headers, heartbeats; that never makes up for what waits later.
+        """
+        delivered = traffic.acknowledged - self.acknowledged_more
+        if delivered > self.sent:
+            self.acknowledged_more += delivered - self.sent
+            delivered = self.sent
+        self.delivered = delivered
+        self.received_more += int((now - self.looked_at) * HEARTBEAT_BYTES)
+        self.looked_at = now
+        piled = traffic.received - self.received_more - self.reached
+        if piled < 0:
+            self.received_more += piled
+            piled = 0
+        self.piled = piled

@@ -22,15 +22,18 @@ class Sender:
     def __init__(self, socket: zmq.Socket[bytes], connections: Connections) -> None:
         self._send: Callable[[bytes, int], object] = super(zmq.Socket, socket).send  # what it adds is for others
         self._connections = connections
-        self._frames: list[bytes] = []  # of the first messages of the outbox of this turn
+        self._frames: list[tuple[FromCoordinator, bytes]] = []  # of the first messages of the outbox of this turn
         self._frame_bytes = 0
 
     def encode_ahead(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> int:
-        """Encodes what a turn has said since the last time, which it needs anyway, and returns the bytes of it all."""
+        """Encodes what a turn has said since the last time, which it needs anyway, and returns the bytes of it all.
+        What the turn has taken back meanwhile counts as said.
+        """
         frames = self._frames
         while len(frames) < len(outbox):
-            frame = encode_answer(outbox[len(frames)][1])
-            frames.append(frame)
+            message = outbox[len(frames)][1]
+            frame = encode_answer(message)
+            frames.append((message, frame))
             self._frame_bytes += len(frame)
         return self._frame_bytes
 
@@ -49,7 +52,8 @@ class Sender:
             if (failed and peer in failed) or (connection is not None and connection.is_cut):
                 failed[peer] = None
                 continue
-            frame = frames[place] if place < ahead else encode_answer(message)
+            encoded = frames[place] if place < ahead else None
+            frame = encode_answer(message) if encoded is None or encoded[0] is not message else encoded[1]
             try:
                 send(peer, SEND_MORE)  # fails if either would
                 send(frame, NOBLOCK)

@@ -14,13 +14,53 @@ from math import inf
 from typing import NamedTuple
 
 from zq.sessions.hand import Hand, end_of_failure
-from zq.wire.messages import Failed, Release, Settle, Settled
+from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.wire.messages import Done, Failed, Release, Settle, Settled
+from zq.wire.options import header_bytes
 from zq.wire.steering import NextTry
 
 REPORTED_BYTES_MAX = 8 << 20
 """Results and forwards under way: two full settles, so that one is read while the other is written to disk, and an
 eighth of what the coordinator lets a connection pile up.
 """
+
+
+WORKER_SETTLE_BYTES_MAX = 4 << 20
+"""Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
+
+WORKER_FORWARDS_MAX = MESSAGE_BATCHES_MAX // 2
+"""Batches and groups that completions forward and open, after which a settle goes out: work for the coordinator that
+nobody else notices, and one completion more is still far from what a settle may have.
+"""
+
+FAILURES_MAX = 200
+"""Failures in one settle: their texts, too, have to fit a frame."""
+
+
+def parts_of(done: list[Done], failed: list[Failed]) -> Iterable[tuple[tuple[Done, ...], tuple[Failed, ...], int]]:
+    """Returns ends of tasks as settles have room for them, each with the bytes of its results, forwards and texts."""
+    if len(done) == 1 and not failed and not done[0].forwards and not done[0].groups:
+        return (((done[0],), (), len(done[0].blob)),)
+    return _parts_of(done, failed)
+
+
+def _parts_of(done: list[Done], failed: list[Failed]) -> Iterator[tuple[tuple[Done, ...], tuple[Failed, ...], int]]:
+    part: list[Done] = []
+    size = batches = 0
+    for one in done:
+        part.append(one)
+        size += len(one.blob)
+        if one.forwards or one.groups:
+            size += sum(len(batch.blob) + header_bytes(batch.options) for batch in one.forwards)
+            size += sum(header_bytes(group.options) for group in one.groups)
+            batches += len(one.forwards) + len(one.groups)
+        if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
+            yield tuple(part), (), size
+            part, size, batches = [], 0, 0
+    while part or failed:
+        some, failed = tuple(failed[:FAILURES_MAX]), failed[FAILURES_MAX:]
+        yield tuple(part), some, size + sum(len(one.error) for one in some)
+        part, size = [], 0
 
 
 class Verdict(NamedTuple):

@@ -23,7 +23,7 @@ from typing import Any
 from zq.errors import AccessDeniedError, WorkerFencedError
 from zq.sessions.hand import Hand, end_of_failure
 from zq.sessions.refusals import remote_error
-from zq.sessions.reports import ReportWindow, Verdict, verdicts_on
+from zq.sessions.reports import ReportWindow, Verdict, parts_of, verdicts_on
 from zq.sessions.started import Running, StartedTasks
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
@@ -47,7 +47,6 @@ from zq.wire.messages import (
     ToCoordinator,
     Welcome,
 )
-from zq.wire.options import header_bytes
 from zq.wire.steering import About, Steer
 
 WELCOME_PATIENCE = 5.0
@@ -61,17 +60,6 @@ NAME_PATIENCE = 5.0
 
 HEARD_PART = 1 / 3
 """Of `gone_after`: silence after which a beat asks for an answer where others do not; there is time for several."""
-
-WORKER_SETTLE_BYTES_MAX = 4 << 20
-"""Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
-
-WORKER_FORWARDS_MAX = MESSAGE_BATCHES_MAX // 2
-"""Batches and groups that completions forward and open, after which a settle goes out: work for the coordinator that
-nobody else notices, and one completion more is still far from what a settle may have.
-"""
-
-FAILURES_MAX = 200
-"""Failures in one settle: their texts, too, have to fit a frame."""
 
 
 class WorkerSession:
@@ -95,6 +83,7 @@ class WorkerSession:
         self.concurrency = concurrency
         self.credit = concurrency
         self.wants_reconnect = self.is_welcome = False
+        self.is_stirred = False  # whether something came, or is to be said, for which `tick` is worth a call
         self.epoch = 0
         self.failure: Exception | None = None
         self.name_is_taken: str | None = None  # why it waits for its name, if it does
@@ -141,8 +130,11 @@ class WorkerSession:
             case Assign(assignments):
                 for assignment in assignments:
                     self._take(assignment)
+                return
             case Settled():
                 self._note_settled(message)
+                self.is_stirred |= bool(self._outbox or self._verdicts)
+                return
             case Beat(number, epoch, refused, idle_interval):
                 self._answered_beat = number
                 self.epoch = epoch
@@ -158,11 +150,11 @@ class WorkerSession:
                 self._steers.append(message)
             case Error():
                 self._note_error(now, message)
-            case _:
-                pass  # answers to clients; not for a worker
+        self.is_stirred = True
 
     def tick(self, now: float) -> None:
         """Sends what is due: a heartbeat, and what has been running for a while."""
+        self.is_stirred = False
         if now >= self._hello_at:
             self._say_hello()
         patience = self._gone_after if self.is_welcome else WELCOME_PATIENCE
@@ -239,26 +231,9 @@ class WorkerSession:
     def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
         """Reports ends of tasks, with the credit from now on."""
         self.credit = min(credit, CREDIT_MAX)
-        part: list[Done] = []
-        size = batches = 0
-        for one in done:
-            part.append(one)
-            size += len(one.blob)
-            if one.forwards or one.groups:
-                size += sum(len(batch.blob) + header_bytes(batch.options) for batch in one.forwards)
-                size += sum(header_bytes(group.options) for group in one.groups)
-                batches += len(one.forwards) + len(one.groups)
-            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
-                self._settle(part, [], size)
-                part, size, batches = [], 0, 0
-        while part or failed:
-            self._settle(part, failed[:FAILURES_MAX], size)
-            part, failed, size = [], failed[FAILURES_MAX:], 0
-
-    def _settle(self, done: list[Done], failed: list[Failed], size: int) -> None:
-        self._number += 1
-        size += sum(len(one.error) for one in failed)
-        self._send_settling(Settle(self._number, self.credit, tuple(done), tuple(failed)), size)
+        for some, others, size in parts_of(done, failed):
+            self._number += 1
+            self._send_settling(Settle(self._number, self.credit, some, others), size)
 
     def release(self, spans: list[Span], credit: int) -> None:
         """Gives back tasks that were not started; no spans only tells the credit."""

@@ -89,20 +89,24 @@ class SharedLink(Link):
         has_sent = channel.send()
         is_link_wanted = session.wants_reconnect or len(channel.backlog) > BACKLOG_FRAMES_MAX
         if is_link_wanted or (has_sent and self._has_more()) or channel.next_at() < self._wakes_at - EARLIER:
-            self._is_late = True
-            self._wake.ring()
+            self._ring()
+
+    def _ring(self) -> None:
+        """Has the link's thread look for everything."""
+        self._is_late = True
+        self._wake.ring()
 
     # The link's thread.
 
     def opened(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
         self._is_unsure = True
-        self._monitor_at = _descriptor_of(monitor)
-        self._poll.register(_descriptor_of(socket), select.POLLIN)
+        self._monitor_at = descriptor_of(monitor)
+        self._poll.register(descriptor_of(socket), select.POLLIN)
         self._poll.register(self._monitor_at, select.POLLIN)
 
     def closing(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
-        self._poll.unregister(_descriptor_of(socket))
-        self._poll.unregister(_descriptor_of(monitor))
+        self._poll.unregister(descriptor_of(socket))
+        self._poll.unregister(descriptor_of(monitor))
 
     def _turn(self) -> None:
         found = self._sleep()
@@ -121,15 +125,17 @@ class SharedLink(Link):
             has_sent = channel.speak(now)
             self._is_late = (has_sent or self._is_unsure) and self._has_more()
             self._wakes_at = channel.next_at()
-        self._rest()
+            rest = self._what_rests()
+        rest()
 
     def _sleep(self) -> list[int]:
         """Sleeps until there is something to do; returns the descriptors of sockets that may tell of it."""
         self._is_woken = False
+        poll, is_late = self._what_to_wait_for()
         timeout = 0
-        if not (self._is_late or self._calls or self._is_asked):
+        if not (is_late or self._calls or self._is_asked):
             timeout = int(min(max(self._wakes_at - time.monotonic(), 0.0), POLL_MAX) * 1000 + 0.999)
-        found = [descriptor for descriptor, _ in self._poll.poll(timeout)]
+        found = [descriptor for descriptor, _ in poll.poll(timeout)]
         self._is_woken = True
         wake = self._wake.fileno()
         if wake in found:
@@ -137,9 +143,17 @@ class SharedLink(Link):
             found.remove(wake)
         return found
 
+    def _what_to_wait_for(self) -> tuple[select.poll, bool]:
+        """Returns what tells that there is something to do, and whether there may be more than it tells."""
+        return self._poll, self._is_late
+
+    def _what_rests(self) -> Callable[[], None]:
+        """Returns, in the turn of the link's thread, what is to be done behind it."""
+        return self._rest
+
     def _look_for_break(self, now: float) -> None:
         monitor = self._channel.monitor
-        if monitor is not None and _events_of(monitor) & HAS_FRAMES:
+        if monitor is not None and events_of(monitor) & HAS_FRAMES:
             self._channel.note_break(now)
 
     def _finish(self) -> None:
@@ -157,7 +171,7 @@ class SharedLink(Link):
         channel = self._channel
         socket = channel.socket
         for _ in range(FEW):
-            if socket is None or not _events_of(socket) & HAS_FRAMES:
+            if socket is None or not events_of(socket) & HAS_FRAMES:
                 return
             channel.take(now, [socket.recv(NOBLOCK)])  # not `receive`, which looks for another itself
         self._is_unsure = True
@@ -171,18 +185,20 @@ class SharedLink(Link):
             return False
         if self._is_unsure:
             self._is_unsure = False
-            if _events_of(monitor) & HAS_FRAMES:
+            if events_of(monitor) & HAS_FRAMES:
                 return True
-        return bool(_events_of(socket) & (HAS_FRAMES | HAS_ROOM if channel.backlog else HAS_FRAMES))
+        return bool(events_of(socket) & (HAS_FRAMES | HAS_ROOM if channel.backlog else HAS_FRAMES))
 
 
-def _events_of(socket: zmq.Socket[bytes]) -> int:
+def events_of(socket: zmq.Socket[bytes]) -> int:
+    """Returns what the socket is ready for, as bits; its descriptor tells what else it becomes ready for."""
     found = socket.getsockopt(READINESS)
     assert isinstance(found, int)
     return found
 
 
-def _descriptor_of(socket: zmq.Socket[bytes]) -> int:
+def descriptor_of(socket: zmq.Socket[bytes]) -> int:
+    """Returns the descriptor of a socket."""
     found = socket.fd
     assert isinstance(found, int)
     return found

@@ -13,6 +13,7 @@ import stat
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NoReturn
 from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
@@ -115,7 +116,9 @@ class JournalFile:
             raise
 
     def append(self, record: bytes) -> None:
-        self._tell(self._place.look_at_size())  # first: it may be another's file that would be written to
+        trouble = self._place.look_at_size()  # first: it may be another's file that would be written to
+        if trouble is not None:
+            self._refuse(trouble)
         try:
             _write(self._number, record, FIRST_PLACE + self.used)
         except OSError as error:
@@ -134,14 +137,15 @@ class JournalFile:
 
     def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
-        self._tell(self._place.look())
-
-    def _tell(self, trouble: str | None) -> None:
+        trouble = self._place.look()
         if trouble is not None:
-            raise StoreError(
-                f"{self.name} {trouble}. It was removed, replaced, cut off or closed while it was in use, and nothing that "
-                "came since was answered: put it back"
-            )
+            self._refuse(trouble)
+
+    def _refuse(self, trouble: str) -> NoReturn:
+        raise StoreError(
+            f"{self.name} {trouble}. It was removed, replaced, cut off or closed while it was in use, and nothing that "
+            "came since was answered: put it back"
+        )
 
     def read(self) -> bytes:
         try:

@@ -169,8 +169,19 @@ class FilePlace:
         """Returns what is wrong with the place, in words that follow its name; None when it is as it was, though the
         folder may have been moved.
         """
+        try:  # once for each turn: a Path takes twice as long
+            found = os.lstat(self._path)
+            is_whole = (found.st_dev, found.st_ino) == self._identity and found.st_size >= self.size
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            return self._look_in_folder()
+        self.size, self.changed_at = found.st_size, found.st_mtime_ns
+        return None
+
+    def _look_in_folder(self) -> str | None:
         try:
-            found = self._find()
+            found = self._folder.look(self.name)
         except OSError:  # it may not be looked at any more: that says nothing
             return None
         if isinstance(found, str):
@@ -181,15 +192,6 @@ class FilePlace:
             return f"was cut off, from {self.size} bytes to {found.st_size}"
         self.size, self.changed_at = found.st_size, found.st_mtime_ns
         return None
-
-    def _find(self) -> os.stat_result | str:
-        try:
-            found = os.lstat(self._path)  # once for each turn; a Path takes twice as long
-            if _identify(found) == self._identity:
-                return found
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        return self._folder.look(self.name)
 
 
 class FlushedFilePlace(FilePlace):
@@ -208,10 +210,12 @@ class FlushedFilePlace(FilePlace):
         self._link_text = self._read_link()
 
     def look(self) -> str | None:
-        """See `FilePlace`; where there is no /proc, it looks as that does."""
+        """See `FilePlace`; where there is no /proc, it looks as that does. Whether it was cut off is asked before each
+        record is written.
+        """
         text = self._read_link()
-        if self._link_text is not None and text == self._link_text:
-            return self.look_at_size()
+        if text is not None and text == self._link_text:
+            return None
         if not self.file.is_own:
             return CLOSED
         trouble = super().look()

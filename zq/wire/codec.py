@@ -243,6 +243,8 @@ what docs/protocol.md says about it; names in it are for namespaces.py.
 """
 
 _SENT: Final = {kind.message: (kind.number, kind.fields) for kind in KINDS}
+ASSIGN: Final = _SENT[messages.Assign][0]
+SETTLED: Final = _SENT[messages.Settled][0]
 _BY_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by == "coordinator"}
 _TO_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by != "coordinator"}
 _BYTES_MAX: Final = {kind.number: kind.bytes_max for kind in KINDS}
@@ -266,11 +268,16 @@ def decode_from_coordinator(frame: bytes) -> FromCoordinator:
     return _decode(frame, _BY_COORDINATOR)  # type: ignore[no-any-return]
 
 
+def kind_of(frame: bytes) -> int:
+    """Returns the number of the kind of a frame that can be decoded; of any other, any number."""
+    return frame[2] if len(frame) > 2 else -1
+
+
 def unreadable(frame: bytes, error: RemoteProtocolError) -> messages.Error | None:
     """Returns what is told to whoever waits for an answer of a coordinator that could not be read: asked again, it
     would be the same. None when nobody waits for it, or it cannot be known who.
     """
-    if error.request is None or len(frame) < 3 or frame[2] not in _ANSWERS:
+    if error.request is None or kind_of(frame) not in _ANSWERS:
         return None
     return messages.Error(error.request, "unreadable", f"an answer came that cannot be read: {error.text}")
 

@@ -94,20 +94,26 @@ def _count_values(frame: bytes) -> None:
     """Counts the values that a frame declares, and sees that they are there."""
     at = 0
     left = total = 1
+    sizes, widths = _SIZES, _WIDTHS
     try:
         while left:
-            size = _SIZES[frame[at]]
+            left -= 1
+            head = frame[at]
+            size = sizes[head]
             if size:
                 at += size
-                left -= 1
                 continue
-            fixed, width, each = _HEADS[frame[at]]
-            count = fixed if not width else int.from_bytes(frame[at + 1 : at + 1 + width], "big")
+            width = widths[head]
+            if width == 1:  # mostly the offsets of a batch; a slice takes longer
+                at += 2 + frame[at + 1]
+                continue
+            if width:
+                at += 1 + width + int.from_bytes(frame[at + 1 : at + 1 + width], "big")
+                continue
+            count, width, each = _HEADS[head]
+            if width:
+                count = int.from_bytes(frame[at + 1 : at + 1 + width], "big")
             at += 1 + width
-            left -= 1
-            if not each:
-                at += count
-                continue
             left += each * count
             total += each * count
             if total > VALUES_MAX:
@@ -143,12 +149,14 @@ _NUMBERS: Final = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2
 
 _SIZES: Final = tuple(map(_size_of, range(256)))
 
+_LENGTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_WIDTHS: Final = tuple(_LENGTHS.get(head, 0) for head in range(256))
+"""Of bytes and text: in how many bytes behind the head it is said how many there are; 0 for all others."""
+
 _HEADS: Final[dict[int, tuple[int, int, int]]] = {
-    # count in the head, bytes of the count behind it, values for each that is counted (0: bytes are)
+    # count in the head, bytes of the count behind it, values for each that is counted
     **{0x80 + count: (count, 0, 2) for count in range(16)},
     **{0x90 + count: (count, 0, 1) for count in range(16)},
-    0xC4: (0, 1, 0), 0xC5: (0, 2, 0), 0xC6: (0, 4, 0),
-    0xD9: (0, 1, 0), 0xDA: (0, 2, 0), 0xDB: (0, 4, 0),
     0xDC: (0, 2, 1), 0xDD: (0, 4, 1), 0xDE: (0, 2, 2), 0xDF: (0, 4, 2),
 }  # fmt: skip
 """Extensions are missing, as in the sizes: no message has one."""

@@ -49,7 +49,7 @@ from zq.wire.values import (
     read_span,
     read_text,
 )
-from zq.wire.wholeness import are_whole_batches, is_whole_batch
+from zq.wire.wholeness import are_whole_batches, is_whole, is_whole_batch
 
 _new: Final[Callable[..., Any]] = tuple.__new__
 """Makes a named tuple three times as fast as its own constructor, once a batch."""
@@ -61,8 +61,8 @@ def read_batch(value: Any) -> Batch:
     if type(value) is not tuple or len(value) != 5:
         raise Malformed("expected a batch as [id, queue, options, ends, blob]")
     id, queue, options, ends, blob = value
-    is_single = type(ends) is type(blob) is bytes and len(ends) == 4 and int.from_bytes(ends, "little") == len(blob)
-    if not is_single or len(blob) > limits.BATCH_BYTES_MAX:
+    size = len(blob) if type(blob) is bytes else limits.BATCH_BYTES_MAX + 1
+    if size > limits.BATCH_BYTES_MAX or ends != size.to_bytes(4, "little"):  # but for a single one
         count = check_ends(ends, blob, "the batch")
         most = limits.PAYLOAD_BYTES_CEILING if count == 1 else limits.BATCH_BYTES_MAX
         if len(blob) > most:
@@ -78,10 +78,16 @@ def read_batch(value: Any) -> Batch:
 
 def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
     """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
-    if (len(parts[0].blob) if len(parts) == 1 else sum([len(one.blob) for one in parts])) > limits.WHOLE_BYTES_MAX:
-        return
-    if are_whole_batches([(one.ends, one.blob) for one in parts if one.blob]):
-        return
+    if len(parts) == 1:
+        one = parts[0]
+        size = len(one.blob)
+        if size > limits.WHOLE_BYTES_MAX or not size or (len(one.ends) == 4 and is_whole(one.blob)):
+            return
+    else:
+        if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+            return
+        if are_whole_batches([(one.ends, one.blob) for one in parts if one.blob]):
+            return
     for one in parts:
         if one.blob and not is_whole_batch(one.ends, one.blob):
             raise Malformed(f"expected each {what} as one whole msgpack value, of {short(one.id)}")
@@ -223,11 +229,17 @@ _failed = part(
 
 def read_submit(fields: list[Any]) -> Submit:
     expect_fields(fields, 2, "submit")
-    batches = read_many(read_batch, fields[1], "batches")
+    request, values = fields
+    if type(request) is not int or not 0 <= request <= INT_MAX:
+        read_int(request, "request")
+    if type(values) is tuple and len(values) == 1:
+        batches: tuple[Batch, ...] = (read_batch(values[0]),)
+    else:
+        batches = read_many(read_batch, values, "batches")
     if not batches:
         raise Malformed("expected at least one batch in submit")
     _check_whole("payload", batches)
-    submit: Submit = _new(Submit, (read_int(fields[0], "request"), batches))
+    submit: Submit = _new(Submit, (request, batches))
     return submit
 
 

@@ -31,7 +31,7 @@ def is_whole_batch(ends: bytes, blob: bytes) -> bool:
     """
     count = len(ends) >> 2
     if count == 1:
-        return not blob or are_whole((blob,))
+        return not blob or is_whole(blob)
     if are_whole((_array_header(count) + blob,)):
         return True
     count = len(set(offsets_of(ends)) - {0})  # without those that are empty
@@ -51,6 +51,25 @@ def are_whole_batches(batches: Sequence[tuple[bytes, bytes]]) -> bool:
 def are_whole_results(ends: bytes, blob: bytes) -> bool:
     """Whether each of some results is one value, or empty."""
     return are_whole([one for one in iterate_payloads(ends, blob) if one])
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a piece is one value: `are_whole` of one, as most messages have."""
+    try:
+        unpacker = _idle.pop()
+    except IndexError:
+        return are_whole((data,))
+    end = unpacker.tell() + len(data)
+    try:
+        unpacker.feed(data)
+        unpacker.skip()
+    except _UNREADABLE:
+        return False
+    if unpacker.tell() != end:
+        return False
+    if len(data) <= KEPT_PAYLOAD_BYTES_MAX:
+        _idle.append(unpacker)
+    return True
 
 
 def are_whole(values: Sequence[bytes]) -> bool:

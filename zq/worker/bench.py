@@ -15,9 +15,8 @@ from math import inf
 
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
-from zq.wire.options import header_bytes
 from zq.worker.harvest import Report
-from zq.worker.runner import Chunk
+from zq.worker.runner import Chunk, bytes_of, is_run
 
 CHUNK_SECONDS = 0.01
 """Work in one chunk: small enough that runners share a lease and reports are frequent, large enough that handing it
@@ -71,6 +70,8 @@ class Bench:
         """
         self.concurrency = concurrency
         self.stir: Callable[[], None] = _nothing  # called when there is something new for `take_coroutines`
+        self.rouse: Callable[[], None] = _nothing  # called when `is_stirred` may have become true
+        self.is_alone = False  # whether one thread takes all that is on it, which may wait for it elsewhere
         self.revoked: dict[int, set[int]] = {}  # indexes by token that must not be started or reported
         self.credit = concurrency
         self._coroutine_queues = coroutine_queues
@@ -82,6 +83,7 @@ class Bench:
         self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
         self._leaving: list[Span] = []  # expired when their turn came, or put back when it was closed
         self._seconds: dict[str, float] = {}  # average per task, by queue
+        self._unsure: set[str] = set()  # of these, known from first reports only
         self._stuck = 0  # slots whose work takes longer than it should, when they were last counted
         self._shed_at = 0.0  # when the work was last counted
         self._credit_max = CREDIT_MAX
@@ -97,6 +99,11 @@ class Bench:
     def waiting(self) -> int:
         """How many tasks are on it."""
         return self._tasks + self._coroutine_tasks
+
+    @property
+    def is_stirred(self) -> bool:
+        """Whether who waits elsewhere is to come back."""
+        return bool(self._waiting) or self.is_closed or not self.is_alone or self._dismissed > 0
 
     def chunks(self) -> list[Chunk]:
         """Returns what is on it."""
@@ -121,6 +128,7 @@ class Bench:
                     self._waiting.append(chunk)
                     self._tasks += count
             self._changed.notify(len(assignments) if len(assignments) < self.concurrency else self.concurrency)
+        self.rouse()
         if self._coroutines:
             self.stir()
 
@@ -139,44 +147,60 @@ class Bench:
                 self._waiting.appendleft(chunk)
                 self._tasks += hi - lo
                 self._changed.notify()
+                self.rouse()
                 return
             self._coroutines.appendleft(chunk)
             self._coroutine_tasks += hi - lo
         self.stir()
 
-    def take_some(self, most: int = CHUNK_TASKS_MAX) -> list[Chunk]:
+    def take_some(self, most: int = CHUNK_TASKS_MAX, wait: Callable[[], bool] | None = None) -> list[Chunk]:
         """Waits for work and returns at most so many tasks (above 0), about CHUNK_SECONDS of one queue, in one chunk or
         several small ones; none when the bench is closed, or the caller is to end.
 
-        A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
+        A lock, a report and a wake-up for each lease would cost more than short tasks in small batches. With `wait`,
+        which returns whether it could, the caller waits there until `is_stirred`, and not here.
         """
-        with self._changed:
-            if not self._wait():
-                return []
-            waiting = self._waiting
-            queue = waiting[0].assignment.queue
-            room = min(most, self._chunk_size(queue))
-            chunks = [self._pop(most if is_run(waiting[0].assignment) else room)]
-            room -= chunks[0].hi - chunks[0].lo
-            size = _bytes_of(chunks[0].assignment)
-            while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
-                if self._expiries and waiting[0].assignment.token in self._expiries:
-                    break  # it is looked at when its turn comes
-                if size >= SOME_BYTES_MAX or len(chunks) == SOME_CHUNKS_MAX:
-                    break
-                chunks.append(self._pop(room))
-                room -= chunks[-1].hi - chunks[-1].lo
-                size += _bytes_of(chunks[-1].assignment)
-            return chunks
+        while True:
+            if wait is not None and not self._waiting and not wait():
+                wait = None
+            with self._changed:
+                if self._wait(sleeps=wait is None):
+                    return self._take_some(most)
+                if self.is_closed or wait is None or threading.current_thread() in self.left:
+                    return []
 
-    def _wait(self) -> bool:
-        """Waits for something that may be run, and lets go what has expired; False when the bench is closed."""
+    def _take_some(self, most: int) -> list[Chunk]:
+        waiting = self._waiting
+        if len(waiting) == 1 and waiting[0].hi - waiting[0].lo == 1 and not self._expiries:
+            self._tasks -= 1
+            return [waiting.popleft()]
+        queue = waiting[0].assignment.queue
+        room = min(most, self._chunk_size(queue))
+        chunks = [self._pop(most if is_run(waiting[0].assignment) else room)]
+        room -= chunks[0].hi - chunks[0].lo
+        size = bytes_of(chunks[0].assignment)
+        while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
+            if self._expiries and waiting[0].assignment.token in self._expiries:
+                break  # it is looked at when its turn comes
+            if size >= SOME_BYTES_MAX or len(chunks) == SOME_CHUNKS_MAX:
+                break
+            chunks.append(self._pop(room))
+            room -= chunks[-1].hi - chunks[-1].lo
+            size += bytes_of(chunks[-1].assignment)
+        return chunks
+
+    def _wait(self, *, sleeps: bool) -> bool:
+        """Waits for something that may be run, and lets go what has expired; False when the bench is closed, the caller
+        is to end, or, if it does not sleep, there is nothing.
+        """
         while not self.is_closed:
             if self._dismissed:
                 self._dismissed -= 1
                 self.left.add(threading.current_thread())
                 return False
             if not self._waiting:
+                if not sleeps:
+                    return False
                 self._changed.wait()
             elif self._expiries and self._drops_expired(self._waiting[0]):
                 chunk = self._waiting.popleft()
@@ -338,14 +362,28 @@ class Bench:
         fair = -(-self._tasks // max(1, self.concurrency - self._coroutine_slots))
         return max(1, min(int(CHUNK_SECONDS / max(seconds, 1e-7)), fair))
 
-    def measure(self, queue: str, report: Report) -> None:
-        """Learns from a report how long tasks take, and sets the credit accordingly."""
+    def measure(self, queue: str, report: Report, *, is_first: bool = False) -> None:
+        """Learns from a report how long tasks take, and sets the credit accordingly.
+
+        Args:
+            queue: from which all of them are.
+            report: on tasks that have ended.
+            is_first: whether it is the first of a process, in which the handler has imported what it needs: that says
+                little of other tasks, and counts only until there is another report.
+        """
         if not report.tasks:
             return
         seconds = report.seconds / report.tasks
         with self._changed:
             self._rest = SHED_REST
             known = self._seconds.get(queue)
+            if is_first:
+                if known is not None and queue not in self._unsure:
+                    return
+                self._unsure.add(queue)
+            elif self._unsure and queue in self._unsure:
+                self._unsure.discard(queue)
+                known = None
             average = seconds if known is None else known + WEIGHT * (seconds - known)
             self._seconds[queue] = average
             wanted = self._stuck + IN_HAND_SECONDS * (self.concurrency - self._stuck) / max(average, 1e-7)
@@ -395,12 +433,14 @@ class Bench:
         with self._changed:
             self.concurrency, self._coroutine_slots = concurrency, coroutines
             self.credit = concurrency
+        self.rouse()
 
     def dismiss(self, count: int) -> None:
         """Has so many of those that `take_some` end, as soon as they are free."""
         with self._changed:
             self._dismissed += count
             self._changed.notify_all()
+            self.rouse()
 
     def keep(self, count: int) -> int:
         """Has so many more of those that `take_some` stay, of those that were to end; returns how many are missing."""
@@ -415,17 +455,9 @@ class Bench:
             self.is_closed = True
             self._changed.notify_all()
         left = self.clear()
+        self.rouse()
         self.stir()
         return left
-
-
-def is_run(assignment: Assignment) -> bool:
-    """Whether the tasks of an assignment are to be done one after the other, by one runner."""
-    return assignment.options.ordered and assignment.tasks > 1
-
-
-def _bytes_of(assignment: Assignment) -> int:
-    return len(assignment.blob) + header_bytes(assignment.options)
 
 
 def _nothing() -> None:

@@ -222,7 +222,10 @@ class ChildRunner(ChildThread):
             ended.update((failed.token, failed.index) for failed in message.failed)
             now = time.monotonic()
             over = self._end_work() if message.number != GOES_ON else []  # before it is told that it has ended
-            self._pass_on(parts[0].queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
+            report = Report(list(message.done), list(message.failed), tasks, now - asked_at)
+            self._bench.measure(parts[0].queue, report, is_first=not self._has_reported)
+            self._has_reported = self._has_reported or tasks > 0
+            self._host.report(report)
             asked_at = now
             if message.number != GOES_ON:
                 self._is_worn = message.number == ENDED_WORN

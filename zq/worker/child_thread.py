@@ -27,7 +27,7 @@ from zq.errors import RemoteProtocolError
 from zq.processes.children import end_child, kill_group, restart_pause, start_child
 from zq.processes.copies import watch
 from zq.processes.frames import FrameReader, write_frame
-from zq.processes.memory import resident_bytes
+from zq.processes.machine import resident_bytes
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, encode
@@ -127,6 +127,7 @@ class ChildThread(RunnerThread):
         self._begun_at: float | None = None  # when a child was started that is not ready yet (monotonic)
         self._tasks = 0  # that the child was given
         self._is_worn = False  # whether the child has said that its memory is over the limit
+        self._has_reported = False  # whether tasks have ended in the child
         self._is_killed = False  # by the end of the worker
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process between killer and runner; never held while a pipe is written
@@ -183,7 +184,7 @@ class ChildThread(RunnerThread):
         options, page = self._options, self._file.fileno()
         with self._lock:
             self._clear_page()
-            self._tasks, self._is_worn = 0, False
+            self._tasks, self._is_worn, self._has_reported = 0, False, False
             self._begun_at = time.monotonic()
             try:
                 process = start_child(

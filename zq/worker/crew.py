@@ -98,6 +98,10 @@ class WorkerCrew:
             self._plain = children  # type: ignore[assignment] # one list, of which the watch sees what it is
             loops += coroutine_children
         self.runners: list[RunnerThread] = [*self._plain, *loops]
+        self._count()
+
+    def _count(self) -> None:
+        self._bench.is_alone = len(self.runners) == 1 and self.children is None and not self.has_loop
 
     def start(self) -> None:
         for runner in self.runners:
@@ -124,6 +128,7 @@ class WorkerCrew:
                 self._bench.dismiss(plain - size)
             plain = size
         self.slots = self.slots._replace(plain=plain, coroutines=coroutines)
+        self._count()
         self._bench.resize(plain + coroutines, coroutines)
 
     def broken(self) -> RunnerThread | None:
@@ -135,6 +140,7 @@ class WorkerCrew:
                 self._bench.left.discard(runner.thread)
                 self._plain.remove(runner)
                 self.runners.remove(runner)
+                self._count()
                 return None
         return None
 

@@ -18,10 +18,9 @@ from math import inf
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.processes.copies import watch
-from zq.sessions.worker import WorkerSession
-from zq.sockets.shared_link import SharedLink
+from zq.sockets.led_link import LedLink
 from zq.task import Task
-from zq.wire.messages import Assignment, Progress, Span
+from zq.wire.messages import Progress, Span
 from zq.worker.bench import CHUNK_SECONDS, Bench
 from zq.worker.child_start import Source
 from zq.worker.child_thread import VISIBLE_AFTER
@@ -31,7 +30,7 @@ from zq.worker.harvest import Report
 from zq.worker.helm import Helm, in_a_line
 from zq.worker.overdue import Overdue, RunningNow
 from zq.worker.run_end import RunEnd, StopSignals, WaitingWords
-from zq.worker.run_session import RunSession
+from zq.worker.run_session import RUNNING_LOOK_INTERVAL, RunSession
 from zq.worker.strays import Strays
 from zq.worker.thread_runner import ProgressPace, RunnerThread
 
@@ -54,9 +53,6 @@ much.
 JOIN_PATIENCE = 3.0
 """Seconds that a worker waits for each of its runners, when nothing runs there any more."""
 
-RUNNING_LOOK_INTERVAL = 0.02
-"""Seconds between two looks at what runs, while something does: a thousand reports a second need none each."""
-
 CHUNK_PATIENCE = 10 * CHUNK_SECONDS
 """Seconds after which what has not started of a chunk goes back on the bench: it was cut for a tenth of it."""
 
@@ -73,17 +69,11 @@ class WorkerRun:
         slots = count_slots(settings)
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
-        self.next_look_at = inf
         self._watch_at = 0.0  # when those who run tasks are looked at again, if there is a turn
         self.pulse = settings.pulse
-        self.session: WorkerSession = RunSession(self, settings, places)
+        self.session = RunSession(self, settings, places)
         name = f"zq-{settings.name}"
-        self._link = SharedLink(
-            settings.address, self.session, name, settings.namespace, settings.key, rest=self._hand_out
-        )
-        self._arrivals: list[Assignment] = []  # that come to the bench when the link's thread has ended its turn
-        self._reports: list[Report] = []
-        self._lock = threading.Lock()  # guards _reports
+        self._link = LedLink(settings.address, self.session, name, settings.namespace, settings.key, led=self.session)
         self._is_woken = False
         self._sleep = threading.Lock()  # not an event: a signal may find the lock of that held by this thread
         self._sleep.acquire()
@@ -94,11 +84,11 @@ class WorkerRun:
         self._signals: StopSignals | None = None
         self._is_copy = False
         self._progress_pace = ProgressPace()
-        self._busy_at = time.monotonic()
         self.failures = FailureLog(settings.name)
         self.on_connected: Callable[[], None] | None = None  # called in a turn of the link, once; None: the log says so
         self._is_connected = False  # whether it has been let in
         self._crew = WorkerCrew(self, settings, slots, spec)
+        self.bench.rouse = self._link.rouse
         self._children: ChildrenWatch | None = self._crew.children
         self.runners: list[RunnerThread] = self._crew.runners
         self._helm = Helm(self.session, self.bench, self._crew, self._stop_from_afar)
@@ -133,15 +123,12 @@ class WorkerRun:
     def look(self, now: float) -> None:
         """Takes what the runners have reported, and what was taken away; now and then looks at how they do."""
         session = self.session
-        if self._reports:
-            with self._lock:
-                reports, self._reports = self._reports, []
-            self._settle(reports)
+        session.say()
         self.failures.settle(session.take_verdicts())
         self.failures.look(now)
         if self._children is not None:
             self._look_at_children(self._children, now)
-        self._helm.look(lambda: self._credit)
+        self._helm.look(lambda: self.credit)
         revoked = session.take_revoked()
         if revoked:
             self._overdue.take_away(revoked)
@@ -150,44 +137,28 @@ class WorkerRun:
         if now >= self._watch_at or self._end.is_begun or self.bench.is_draining or self.failure is not None:
             self._watch(now)
 
-    def take_in(self, now: float) -> None:
-        """Takes what has come; it goes on the bench when the turn is over."""
-        arrivals = self.session.take_arrivals()
-        if arrivals:
-            self._busy_at = now
-            self._arrivals += arrivals
-            self.next_look_at = now if self.bench.is_draining else min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
-
-    def _hand_out(self) -> None:
-        """Puts on the bench what has come, behind the link's turn: whoever it wakes needs the interpreter, and soon a
-        turn of its own.
-        """
-        if self._arrivals:
-            arrivals, self._arrivals = self._arrivals, []
-            self.bench.put(arrivals)
-
     def _watch(self, now: float) -> None:
         """Takes away what has run too long or would not start soon, and sees who has ended."""
         session, bench = self.session, self.bench
         running = self.running()
-        self._settle([report for runner in self.runners for report in runner.ended_before(now)])
+        session.settle([report for runner in self.runners for report in runner.ended_before(now)])
         if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
-        self._overdue.look(now, running, self._credit)
+        self._overdue.look(now, running, self.credit)
         if self.failure is not None:
             self._give_back_rest()
         elif not self._end.is_begun:
             self._look_for_broken()
         if session.hands or bench.rests_until < inf:
-            self._busy_at = now
+            self.session.busy_at = now
         if session.hands:
-            self.next_look_at = now + (2 * VISIBLE_AFTER if self._end.is_begun else RUNNING_LOOK_INTERVAL)
+            self.session.next_look_at = now + (2 * VISIBLE_AFTER if self._end.is_begun else RUNNING_LOOK_INTERVAL)
             self._overdue.forget(now)
         else:
-            self.next_look_at = bench.rests_until
+            self.session.next_look_at = bench.rests_until
             if self._overdue.forget(now):
-                self.next_look_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
-        self._watch_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
+                self.session.next_look_at = min(self.session.next_look_at, now + RUNNING_LOOK_INTERVAL)
+        self._watch_at = min(self.session.next_look_at, now + RUNNING_LOOK_INTERVAL)
 
     def _give_back_what_waits(self, now: float, running: RunningNow) -> None:
         """Gives back what has not started and would not soon, for whoever is idle: tasks have turned slow, have expired
@@ -208,25 +179,15 @@ class WorkerRun:
             if now >= self._strays.next_at:
                 leaving += self._take_strays(now)
         if leaving or is_told:
-            self.session.release(leaving, self._credit)
+            self.session.release(leaving, self.credit)
 
     def _take_strays(self, now: float) -> list[Span]:
         strays = self._strays.look(now)
         self.bench.revoke(strays)  # should they turn up after all
         return strays
 
-    def _settle(self, reports: list[Report]) -> None:
-        done = [one for report in reports for one in report.done]
-        failed = [one for report in reports for one in report.failed]
-        revoked = self.bench.revoked
-        if revoked:  # what was taken away while it ran has an end already
-            failed = [one for one in failed if one.index not in revoked.get(one.token, ())]
-            done = [one for one in done if one.hi - one.lo > 1 or one.lo not in revoked.get(one.token, ())]
-        if done or failed:
-            self.session.finish(done, failed, self._credit)
-
     @property
-    def _credit(self) -> int:
+    def credit(self) -> int:
         """How many tasks to hold."""
         is_able = self._children is None or self._children.is_able
         return self.bench.credit if is_able and not self._end.is_begun and not self.bench.is_draining else 0
@@ -239,8 +200,8 @@ class WorkerRun:
         children.look(now)
         if children.is_able:
             if not was_able:
-                self._busy_at = now
-                self.session.offer(self._credit)
+                self.session.busy_at = now
+                self.session.offer(self.credit)
             return
         left = self.bench.clear()
         if left or was_able:
@@ -271,18 +232,27 @@ class WorkerRun:
 
     def _give_back_rest(self) -> None:
         """Gives back what a broken runner had taken and not started, once nobody else can report it."""
-        if self._is_reported() and self.session.hands and not any(runner.thread.is_alive() for runner in self.runners):
+        if (
+            self.session.is_reported
+            and self.session.hands
+            and not any(runner.thread.is_alive() for runner in self.runners)
+        ):
             self.session.release(self.session.open_spans(), 0)
 
     # Any thread.
 
     def report(self, report: Report) -> None:
         """Takes a report of a runner, whose thread sends it, unless another one is about to."""
-        with self._lock:
-            self._reports.append(report)
-            is_first = len(self._reports) == 1
-        if is_first and not self._is_copy:
+        self.session.report(report)
+        if not self._is_copy:
             self._link.nudge()
+
+    def lead(self) -> bool:
+        """Waits for tasks where they come, in the thread of the one runner, if there is one alone, in this process."""
+        if self.bench.is_alone and not self._is_copy:
+            return self._link.lead()
+        self._link.leave()
+        return False
 
     def note_progress(self, task: Task, fraction: float) -> None:
         """Passes progress on, not too often."""
@@ -335,7 +305,12 @@ class WorkerRun:
     def _is_idle(self) -> bool:
         session = self.session
         is_able = self._children is None or self._children.is_able
-        return is_able and session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
+        return (
+            is_able
+            and session.is_welcome
+            and not session.hands
+            and time.monotonic() - self.session.busy_at > BURST_IDLE
+        )
 
     def take_signals(self) -> StopSignals:
         """Lets SIGTERM and SIGINT drain the worker, until what is returned is told to restore them."""
@@ -420,7 +395,7 @@ class WorkerRun:
     def _say_goodbye(self) -> None:
         patience = 0.0 if self._end.is_hasty else min(SETTLE_PATIENCE, max(self._end.timeout, 0.5))
         settle_at = time.monotonic() + patience
-        while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
+        while not self.session.is_reported and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
         self._call(partial(self.session.goodbye, None if self.failure is None else in_a_line(str(self.failure))))
         self._link.close()
@@ -431,10 +406,6 @@ class WorkerRun:
             self.session.release(spans, 0)
         else:
             self.session.finish([], [], 0)
-
-    def _is_reported(self) -> bool:
-        with self._lock:
-            return not self._reports and self.session.is_settled
 
     def _call(self, function: Callable[[], None]) -> None:
         """Has something done in the next turn of the link."""

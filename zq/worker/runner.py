@@ -26,6 +26,7 @@ from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
 from zq.wire.messages import Assignment
+from zq.wire.options import header_bytes
 from zq.worker.harvest import Harvest, Report
 
 REPORT_AFTER = 0.01
@@ -55,6 +56,16 @@ class Chunk(NamedTuple):
     assignment: Assignment
     lo: int
     hi: int
+
+
+def is_run(assignment: Assignment) -> bool:
+    """Whether the tasks of an assignment are to be done one after the other, by one runner."""
+    return assignment.options.ordered and assignment.tasks > 1
+
+
+def bytes_of(assignment: Assignment) -> int:
+    """Returns the bytes of payloads and headers."""
+    return len(assignment.blob) + header_bytes(assignment.options)
 
 
 class Stops(Protocol):

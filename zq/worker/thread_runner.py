@@ -40,6 +40,9 @@ class RunnerHost(TaskOwner, Protocol):
     def report(self, report: Report) -> None:
         """Takes what has ended."""
 
+    def lead(self) -> bool:
+        """Waits for what comes to the bench, in the place of another thread; returns whether that can be."""
+
     def pass_progress(self, message: Progress) -> None:
         """Takes what a handler in a child process reports meanwhile."""
 
@@ -197,7 +200,7 @@ class ThreadRunner(RunnerThread):
 
     def _run(self) -> None:
         bench = self._bench
-        while chunks := bench.take_some():
+        while chunks := bench.take_some(wait=self._host.lead):
             gathered = self._gathered = Reports(chunks[0].assignment.queue, self._pass_on)
             self._stops[0] = 0
             self._begun_at = time.monotonic()

@@ -72,18 +72,29 @@ class StoredBatch:
         "tokens",
     )
 
-    def __init__(self, key: bytes, queue: Queue, id: str, size: int, first: int) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        queue: Queue,
+        id: str,
+        size: int,
+        first: int,
+        options: Options,
+        accepted_time: float,
+        ends: bytes,
+        blob: bytes,
+    ) -> None:
         self.key = key
         self.queue = queue
         self.id = id
         self.size = size  # tasks in the batch as it was submitted
         self.first = first  # index of bit 0
-        self.options: Options = DEFAULT_OPTIONS
-        self.ends = b""
-        self.blob = b""
-        self.count = 0  # tasks in this record: all of them, or one
-        self.full = 0  # the mask of all
-        self.accepted_time = 0.0  # wall
+        self.options = options
+        self.ends = ends
+        self.blob = blob
+        self.count = count = len(ends) >> 2  # tasks in this record: all of them, or one
+        self.full = (1 << count) - 1  # the mask of all
+        self.accepted_time = accepted_time  # wall
         self.attempts = 0  # starts that failed or were lost; only a batch of one has any
         self.failures = 0  # of these, the ones that failed: the handler reported it, or ran out of its time
         self.origin: TaskState = NEW  # in which its tasks were when they were last taken in hand
@@ -99,12 +110,6 @@ class StoredBatch:
         self.has_results = False
         self.tokens: dict[int, None] = {}  # of its leases
         self.last_start: Start | None = None  # of a single task that was just taken out of a lease, for its history
-
-    def set_tasks(self, ends: bytes, blob: bytes) -> None:
-        self.ends = ends
-        self.blob = blob
-        self.count = len(ends) >> 2
-        self.full = (1 << self.count) - 1
 
     @property
     def priority(self) -> int:
@@ -215,14 +220,12 @@ class StoredBatch:
 def read_batch(key: bytes, queue: Queue, value: bytes) -> StoredBatch:
     """Makes a batch of its record."""
     id, size, first, accepted_time, options, attempts, failures, failed, ends, blob = tables.unpack(value)
-    batch = StoredBatch(key, queue, id, size, first)
-    batch.options = DEFAULT_OPTIONS if options is None else Options(*options)
-    batch.accepted_time = accepted_time
+    read = DEFAULT_OPTIONS if options is None else Options(*options)
+    batch = StoredBatch(key, queue, id, size, first, read, accepted_time, ends, blob)
     batch.attempts = attempts
     batch.failures = failures
     if failed:
         batch.last_failure = (failed, None) if isinstance(failed, int) else failed
-    batch.set_tasks(ends, blob)
     return batch
 
 

@@ -246,7 +246,8 @@ class Books:
                     heappush(lane.heap, batch.key)
             else:
                 lane.leave(batch.key)
-        self.stirred[queue] = None
+        if queue.workers or queue.pull_waits:  # whoever comes stirs it
+            self.stirred[queue] = None
 
     def fetch(self, tx: Transaction, key: bytes) -> StoredBatch | None:
         """Returns the pending batch of a key from memory or disk; it is not kept."""
@@ -416,15 +417,19 @@ class Books:
             for batch in self.unsaved.values():
                 batch.has_progress = True
             self.unsaved.clear()
-        if self.changed:
-            tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
-            self.tallies.note(self.changed)
-            for queue in self.changed:
+        changed = self.changed
+        if changed:
+            rows = []
+            for queue in changed:
                 queue.is_stored = True
-            self.changed.clear()
+                rows.append((tables.queue_key(queue.number), queue.record()))
+            tx.put_many(tables.QUEUES, rows)
+            self.tallies.note(changed)
+            changed.clear()
         if self.is_changed:
-            numbers = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
-            write_counters(tx, (*numbers, self.deadlines.clock.latest))
+            latest = self.deadlines.clock.latest
+            numbers = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept, latest)
+            write_counters(tx, numbers)
             self.is_changed = False
 
 

@@ -16,9 +16,10 @@ from typing import Final, Protocol
 
 from zq.wire.messages import Options
 
-LANE_BATCHES_MAX = 1024
-"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit
-in batches of ten.
+LANE_BATCHES_MAX = 4096
+"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: in batches of ten, four
+times a worker's largest credit, and twice what one submit_many has under way. To read one again costs as much as to
+store it.
 """
 
 

@@ -176,12 +176,12 @@ _READERS: dict[int, Callable[[Books, Step, bytes], StoredBatch | None]] = {
 
 def enter_pending(books: Books, step: Step, batch: StoredBatch) -> None:
     """Lets a batch wait in its place in the order of service."""
-    key = batch.key
+    key, tx, queue = batch.key, step.tx, batch.queue
     # As `_enter`, which would be a call more for every submit.
-    step.tx.put(tables.PENDING, key, batch.record())
-    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pending_place(key))
-    batch.queue.bring_in(batch.origin, WAITING, batch.unfinished, batch.options.priority, len(batch.blob))
-    books.offer(batch.queue, (batch,))
+    tx.put(tables.PENDING, key, batch.record())
+    tx.put(tables.INDEX, batch.own_id.encode(), tables.pending_place(key))
+    queue.bring_in(batch.origin, WAITING, batch.unfinished, batch.options.priority, len(batch.blob))
+    books.offer(queue, (batch,))
 
 
 def enter_new(books: Books, step: Step, queue: Queue, batches: Sequence[StoredBatch]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zq.core.options import Now
 from zq.core.state.holder import Peer
 from zq.core.storage import Transaction
-from zq.wire.messages import FromCoordinator
+from zq.wire.messages import FromCoordinator, Receipt
 
 
 class EndedMembers(NamedTuple):
@@ -67,7 +67,19 @@ class Step:
         self.departed = 0  # leases, or tasks of them, that ended because their holder is gone
         self.overflowed = 0  # tasks that became dead letters for want of room
 
-    def send(self, peer: Peer | None, message: FromCoordinator) -> None:
-        """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
-        if peer is not None:
+    def send(self, peer: Peer | None, message: FromCoordinator | None) -> None:
+        """Sends a message after the commit, if there is one; a holder that is not connected has no peer and hears
+        nothing.
+        """
+        if peer is not None and message is not None:
             self.outbox.append((peer, message))
+
+    def take_receipt(self, peer: Peer, id: str) -> Receipt | None:
+        """Takes back the receipt of a batch, if it alone was submitted, and nothing was said since."""
+        if not self.outbox:
+            return None
+        to, last = self.outbox[-1]
+        if to != peer or type(last) is not Receipt or last.refused or [one.id for one in last.accepted] != [id]:
+            return None
+        self.outbox.pop()
+        return last

@@ -21,6 +21,7 @@ from zq.wire.batch import largest_payload
 from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Open, Options, Receipt, Refused, Submit
 from zq.wire.messages import Batch as WireBatch
+from zq.wire.policies import DEFAULT_POLICIES
 from zq.wire.unique import Unique
 
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
@@ -76,22 +77,21 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit, run: SubmitRun
     for batch in message.batches:
         known = places.find(step, batch.id)
         answer: Accepted | Refused | None = None
-        if run is not None and known is None:
-            answer = run.take(batch)
-        if answer is None:
-            if run is not None:
+        if run is not None:
+            answer = run.take(books, step, batch) if known is None else None
+            if answer is None:
                 run.store(books, step)
                 known = places.find(step, batch.id)  # it may be there twice
-            run = None if known is not None else _begin_run(books, step, batch)
-            answer = None if run is None else run.take(batch)
-            if answer is None:
+        if answer is None:
+            run = _begin_run(books, step, batch) if known is None else None
+            if run is None or (answer := run.take(books, step, batch)) is None:
                 run = None
                 answer = _submit_one(books, step, batch, known)
         if type(answer) is Accepted:
             accepted.append(answer)
         elif type(answer) is Refused:
             refused.append(answer)
-    step.send(peer, _new(Receipt, (message.request, tuple(accepted), tuple(refused))))
+    step.outbox.append((peer, _new(Receipt, (message.request, tuple(accepted), tuple(refused)))))
     return run
 
 
@@ -139,54 +139,42 @@ class SubmitRun:
     a third of what it costs alone.
     """
 
-    __slots__ = ("_batches", "_bytes_left", "_ids", "_options", "_position", "_queue", "_tasks", "_tasks_left")
+    __slots__ = ("_batches", "_bytes_left", "_first", "_options", "_position", "_queue", "_tasks_left")
 
     def __init__(self, queue: Queue, options: Options, tasks_left: int, bytes_left: int) -> None:
         self._queue = queue
         self._options = options
         self._tasks_left = tasks_left
         self._bytes_left = bytes_left
-        self._position = queue.position(options.priority)
-        self._batches: list[WireBatch] = []
-        self._ids: set[str] = set()
-        self._tasks = 0
+        self._first = self._position = queue.position(options.priority)  # of the first batch, and the next one
+        self._batches: dict[str, StoredBatch] = {}  # by id
 
-    def take(self, batch: WireBatch) -> Accepted | None:
+    def take(self, books: Books, step: Step, batch: WireBatch) -> Accepted | None:
         """Takes a batch whose id is not known, and returns its receipt; None when it cannot be stored with these."""
-        id, queue, options, ends, blob = batch
+        id, name, options, ends, blob = batch
+        queue, batches, common = self._queue, self._batches, self._options
         count = len(ends) >> 2
-        tasks, size = self._tasks + count, self._bytes_left - len(blob)
-        if tasks > self._tasks_left or size < 0 or queue != self._queue.name or id in self._ids:
+        tasks_left, bytes_left = self._tasks_left - count, self._bytes_left - len(blob)
+        if tasks_left < 0 or bytes_left < 0 or name != queue.name or id in batches:
             return None
-        if options is not self._options and options != self._options:
+        if options is not common and options != common:
             return None
-        position = self._position + self._tasks
-        self._tasks, self._bytes_left = tasks, size
-        self._ids.add(id)
-        self._batches.append(batch)
-        accepted: Accepted = _new(Accepted, (id, position, self._queue.eta(position), None))
+        self._tasks_left, self._bytes_left = tasks_left, bytes_left
+        position = self._position
+        self._position = position + count
+        key = tables.task_key(queue.number, common.priority, books.next_sequence())
+        batches[id] = StoredBatch(key, queue, id, count, 0, common, step.wall, ends, blob)
+        accepted: Accepted = _new(Accepted, (id, position, queue.eta(position), None))
         return accepted
 
     def store(self, books: Books, step: Step) -> None:
         """Stores them all."""
-        queue, options = self._queue, self._options
-        sequence, wall = books.next_sequence(len(self._batches)), step.wall
-        stored: list[StoredBatch] = []
-        for id, _, _, ends, blob in self._batches:
-            key = tables.task_key(queue.number, options.priority, sequence)
-            sequence += 1
-            count = len(ends) >> 2
-            batch = StoredBatch(key, queue, id, count, 0)
-            batch.options = options
-            batch.accepted_time = wall
-            batch.ends, batch.blob, batch.count = ends, blob, count  # as `set_tasks`
-            batch.full = (1 << count) - 1
-            stored.append(batch)
-        if len(stored) == 1:
-            places.enter_pending(books, step, stored[0])
+        batches = list(self._batches.values())
+        if len(batches) == 1:
+            places.enter_pending(books, step, batches[0])
         else:
-            places.enter_new(books, step, queue, stored)
-        books.count("accepted", self._tasks)
+            places.enter_new(books, step, self._queue, batches)
+        books.count("accepted", self._position - self._first)
 
 
 def _begin_run(books: Books, step: Step, batch: WireBatch) -> SubmitRun | None:
@@ -196,13 +184,16 @@ def _begin_run(books: Books, step: Step, batch: WireBatch) -> SubmitRun | None:
         return None
     if queue is None or queue.lining or books.events is not None or books.shares.by_name or step.tx.is_full:
         return None
-    policies = queue.policies
-    if policies.draining or TASK_SEPARATOR in batch.id:
-        return None
-    size = min(RUN_BYTES_MAX, books.options.payload_bytes_max)
-    if policies.max_bytes is not None:
-        size = min(size, policies.max_bytes - queue.stored_bytes)
-    return SubmitRun(queue, options, (policies.max_tasks or books.options.queue_tasks_max) - queue.unfinished, size)
+    policies, most = queue.policies, books.options
+    size, tasks = most.payload_bytes_max, most.queue_tasks_max
+    size = size if size < RUN_BYTES_MAX else RUN_BYTES_MAX
+    if policies is not DEFAULT_POLICIES:
+        if policies.draining:
+            return None
+        tasks = policies.max_tasks or tasks
+        if policies.max_bytes is not None:
+            size = min(size, policies.max_bytes - queue.stored_bytes)
+    return None if TASK_SEPARATOR in batch.id else SubmitRun(queue, options, tasks - queue.unfinished, size)
 
 
 def _is_plain(options: Options) -> bool:
@@ -230,11 +221,7 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     """
     options = wire.options
     key = tables.task_key(queue.number, options.priority, books.next_sequence())
-    batch = StoredBatch(key, queue, wire.id, 0, 0)
-    batch.options = options
-    batch.accepted_time = step.wall
-    batch.set_tasks(wire.ends, wire.blob)
-    batch.size = batch.count
+    batch = StoredBatch(key, queue, wire.id, wire.tasks, 0, options, step.wall, wire.ends, wire.blob)
     position = queue.position(options.priority)
     eta = queue.eta(position)
     books.count("accepted", batch.count)

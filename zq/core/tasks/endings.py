@@ -213,11 +213,10 @@ def split_off(books: Books, step: Step, batch: StoredBatch, bit: int, origin: Ta
         return batch
     index = bit.bit_length() - 1 + batch.first
     queue, priority, sequence, _ = split_task_key(batch.key)
-    single = StoredBatch(task_key(queue, priority, sequence, index + 1), batch.queue, batch.id, batch.size, index)
+    key, own = task_key(queue, priority, sequence, index + 1), batch.slice(index, index + 1)
+    whole = (batch.queue, batch.id, batch.size, index, batch.options, batch.accepted_time)
+    single = StoredBatch(key, *whole, *own)
     single.origin = origin
-    single.options = batch.options
-    single.accepted_time = batch.accepted_time
-    single.set_tasks(*batch.slice(index, index + 1))
     history.inherit(books, step, batch, single)
     batch.ended |= bit
     batch.split |= bit

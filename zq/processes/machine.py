@@ -1,4 +1,4 @@
-"""How much memory this process has."""
+"""What this process has of the machine: memory and processors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ _STATM = Path("/proc/self/statm")
 
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where a container's limit stands, as of version 2 and 1."""
+
+_QUOTAS = (
+    (Path("/sys/fs/cgroup/cpu.max"),),
+    (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")),
+)
+"""Where a container's share of the processors stands, the same: so many microseconds, of how many."""
 
 
 def resident_bytes() -> int:
@@ -42,6 +48,17 @@ def machine_bytes() -> int:
     for path in _CGROUPS:
         with suppress(OSError, ValueError):  # there is none, or it says "max"
             found.append(int(path.read_text()))
+    return min(found)
+
+
+def processors() -> float:
+    """Returns how many processors this process may use at a time: the machine's, or its container's share of them."""
+    found: list[float] = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    for paths in _QUOTAS:
+        with suppress(OSError, ValueError):  # there is none, or it says "max"
+            quota, period = [int(text) for path in paths for text in path.read_text().split()]
+            if quota > 0 and period > 0:  # else -1: no limit
+                found.append(quota / period)
     return min(found)
 
 
