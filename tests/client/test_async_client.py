@@ -61,6 +61,15 @@ def test_submits_that_are_awaited_together_travel_together(coordinator: FakeCoor
     run(coordinator, body)
 
 
+@pytest.mark.parametrize("queue", ["", "a b"])
+def test_a_queue_that_cannot_be_is_refused_at_the_first_submit(coordinator: FakeCoordinator, queue: str) -> None:
+    async def body(client: AsyncClient) -> None:
+        with pytest.raises(ValueError, match="queue"):
+            await client.submit(queue, 1)
+
+    run(coordinator, body)
+
+
 def test_results_are_awaited(coordinator: FakeCoordinator) -> None:
     def handle(message: ToCoordinator) -> list[FromCoordinator] | None:
         if isinstance(message, Wait):

@@ -237,7 +237,7 @@ ids = []
 signal.signal(signal.SIGUSR1, handler)
 with zq.Client(sys.argv[1]) as client:
     client.ping()
-    client._calls._exchange = None  # by way of the connection's thread
+    client._calls._exchange = client._calls.carrier = None  # by way of the connection's thread
     client._calls.link._calls = Interrupted()
     ids.append(client.submit("orders", "from the thread").id)
 print(len(set(ids)))

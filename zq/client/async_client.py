@@ -10,7 +10,7 @@ from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import Calls
-from zq.client.driving import Abandon, AsyncDriver, Connection
+from zq.client.driving import AsyncDriver, Connection
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
@@ -45,8 +45,8 @@ class AsyncClient(ClientFace[AsyncDriver]):
     def _make_link(*arguments: Any) -> Connection:
         return EventLoopLink(*arguments)
 
-    def _make_driver(self, abandon: Abandon) -> AsyncDriver:
-        return Awaiting(abandon)
+    def _make_driver(self, calls: Calls) -> AsyncDriver:
+        return Awaiting(calls.abandon)
 
     @property
     def queues(self) -> AsyncQueues:

@@ -9,8 +9,8 @@ from collections import deque
 from functools import partial
 from typing import Any, TypeVar
 
-from zq.client.calls import Calls, Submitted
-from zq.client.driving import Abandon, Ask, Call
+from zq.client.calls import Calls
+from zq.client.driving import Abandon, Ask, Call, Submitted
 from zq.sessions.submits import Single
 from zq.submit_options import SubmitOptions, check_queue, make_options
 from zq.wire.messages import DEFAULT_OPTIONS
@@ -26,7 +26,7 @@ class Awaiting:
     def __init__(self, abandon: Abandon) -> None:
         self._abandon = abandon
         self._mailbox: Mailbox | None = None
-        self._checked = ""  # the last name of a queue that was checked
+        self._checked: str | None = None  # the last name of a queue that was checked
 
     async def __call__(self, call: Call[T], /) -> T:
         mailbox = self._open_mailbox()

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
+from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, Submitted, understood
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish, note_accepted
 from zq.errors import BusyError, ClosedError, InvalidTaskError, TimedOutError, UnreachableError
 from zq.keys.own import KeySource
@@ -29,7 +29,7 @@ from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.requests import check_message, marked
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
-from zq.sockets.caller_link import start_link
+from zq.sockets.caller_link import CallerLink, start_link
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import (
     SubmitOptions,
@@ -44,28 +44,12 @@ from zq.submit_options import (
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads, payload_at
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX, WAIT_MAX
-from zq.wire.messages import (
-    Accepted,
-    Assignment,
-    Batch,
-    Cancel,
-    Command,
-    Done,
-    Ended,
-    Failed,
-    Options,
-    Ping,
-    Pull,
-    Query,
-)
+from zq.wire.messages import Assignment, Batch, Cancel, Command, Done, Ended, Failed, Options, Ping, Pull, Query
 from zq.wire.proofs import Proof, proof_of
 
 D = TypeVar("D", bound=Driver | AsyncDriver)
 T = TypeVar("T")
 
-
-Submitted: TypeAlias = tuple[BatchOutcome, int, Accepted]
-"""What is known of one task that was accepted: the outcome of its batch, its index there, and the answer."""
 
 Pulled: TypeAlias = tuple[Assignment, int, Any]
 """A task that was pulled: its lease, its index in that, and its payload."""
@@ -110,6 +94,7 @@ class Calls:
         self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
+        self.carrier: CallerLink | None = None  # the link, if its callers may use its socket
         self._exchange: Callable[[Callable[[Reply], Exchange], Reply], bool] | None = None  # in the caller's thread
         self.link: Connection
         if medium is not None:
@@ -117,7 +102,9 @@ class Calls:
         else:
             called = f"zq-{name or 'client'}"
             self.link = make_link(address, self.session, called, resolve_namespace(namespace), key)
-            self._exchange = getattr(self.link, "exchange", None)
+            if isinstance(self.link, CallerLink):
+                self.carrier = self.link
+                self._exchange = self.link.exchange
 
     def __del__(self) -> None:
         """Whoever forgets a client need not run out of descriptors: with the last that knows it, its thread ends."""

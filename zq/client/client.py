@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import browsing
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.driving import Abandon, Blocking, Driver
+from zq.client.calls import Calls
+from zq.client.driving import Blocking, Driver
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.hooking.client_face import ClientFace
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
@@ -54,8 +55,8 @@ class Client(ClientFace[Driver]):
         KeyFileError: the key's file cannot be read, or is no key.
     """
 
-    def _make_driver(self, abandon: Abandon) -> Driver:
-        return Blocking(abandon)
+    def _make_driver(self, calls: Calls) -> Driver:
+        return Blocking(calls.abandon, None if calls.carrier is None else calls.carrier.crowd)
 
     @property
     def queues(self) -> Queues:
@@ -116,8 +117,12 @@ class Client(ClientFace[Driver]):
                 the same `id` to know.
             ClosedError: the client is closed.
         """
-        outcome, index, accepted = self._run(self._calls.submit(queue, payload, id, options))
-        return self._make_receipt(entry_of(outcome, accepted), index)
+        calls, run = self._calls, self._run
+        if id is None and type(calls) is Calls and isinstance(run, Blocking) and "unique" not in options:
+            outcome, index, accepted = run.submit(calls, queue, payload, options)
+        else:
+            outcome, index, accepted = run(calls.submit(queue, payload, id, options))
+        return Receipt(calls, run, entry_of(outcome, accepted), index)
 
     def submit_many(
         self,
@@ -163,8 +168,7 @@ class Client(ClientFace[Driver]):
         Args:
             topic: dot-separated words without wildcards.
             payload: anything msgpack can hold.
-            id: as in `submit`: the same publication is stored once, and gets the same answer, however often it is
-                tried; at most 123 bytes.
+            id: as in `submit`: the same publication is stored once, however often it is tried; at most 123 bytes.
             is_mandatory: whether it is an error that no queue is bound to the topic. With False it is stored nowhere
                 then, and the receipt's `queues` are empty.
             options: see `zq.SubmitOptions`; `group` and `unique` are not for publications, since it is not known how

@@ -9,6 +9,7 @@ Where several threads call at once the passage stays closed: what they say then 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,12 +19,14 @@ from typing import Any
 
 import zmq
 
+from zq.errors import ClosedError
 from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import Exchange
 from zq.sessions.outcomes import Reply
 from zq.sockets.channel import HAS_FRAMES, READINESS
-from zq.sockets.link import POLL_MAX, Link
+from zq.sockets.crowd import Crowd
+from zq.sockets.link import FORKED, POLL_MAX, Link
 from zq.sockets.passage import HAS_ONE_LOCK, Passage
 from zq.wire.namespaces import Namespace
 
@@ -37,6 +40,10 @@ CROWDED_SECONDS = 0.05
 """Seconds for which the passage stays closed after several had called at once: opening it to one of many would cost all
 of them a hand-over.
 """
+
+
+STEP_SECONDS = 0.005
+"""Seconds for which those of a crowd who are awake are left to wake the others, and what they ask to gather."""
 
 
 class CallerLink(Link):
@@ -57,19 +64,41 @@ class CallerLink(Link):
         self._loose = zmq.Poller()  # the same, and breaks
         self._parked = zmq.Poller()  # the same, and whether anything comes
         self._crowded_until = 0.0
+        self.crowd = Crowd(self._look_for_calls)
+        self._expected = 0  # of those who were answered last: how many may ask again
+        self._step_at = 0.0  # until when those who are awake wake the others
         self._socket_at = -1  # its descriptor
 
     def exchange(self, make: Callable[[Reply], Exchange], reply: Reply) -> bool:
         """Makes an exchange, and carries it in the thread that calls, if the socket is free; else returns False, and
         does nothing.
         """
-        if not self._passage.is_free or self._calls or self._is_closing or not self.is_here:
-            return False
-        return self._passage.carry(make(reply))
+        return self.is_free and self.carry(make(reply))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the socket is, for who carries an exchange himself."""
+        return self._passage.is_free and not (self._calls or self._is_closing) and self.is_here
+
+    def carry(self, exchange: Exchange) -> bool:
+        """As `exchange`, of one that is made, where the socket was free."""
+        return self._passage.carry(exchange)
 
     def call(self, function: Callable[[], None]) -> None:
+        """As of `Link`, in one step less."""
+        if os.getpid() != self._pid:
+            raise ClosedError(FORKED)
         self._passage.leave_to()
-        super().call(function)
+        if self.is_over:
+            raise ClosedError("the connection is closed")
+        self._calls.append(function)
+        if self.is_over or not (self._is_woken or self.crowd.asleep):
+            self.look()
+
+    def _look_for_calls(self) -> None:
+        if self._calls and not self._is_woken:
+            self._is_woken = True  # the others need not signal as well
+            self._wake.ring()
 
     def close(self, timeout: float = 5.0) -> None:
         self._passage.leave_to()
@@ -95,20 +124,43 @@ class CallerLink(Link):
         for poller in (self._alone, self._loose, self._parked):
             poller.register(self._wake, zmq.POLLIN)
 
+    def _receive(self, now: float) -> None:
+        self.crowd.is_gathering = True
+        try:
+            self._channel.receive(now)
+        finally:
+            self.crowd.is_gathering = False
+            woken = self.crowd.wake(len(self._calls))
+        if woken:
+            self._expected = woken
+            self._step_at = now + STEP_SECONDS
+        elif self._client.is_asking or now < self._crowded_until:
+            time.sleep(0)  # as in every link
+
     def _run_calls(self, now: float) -> None:
         self._channel.release()
         self._adopt(now)
+        if self.crowd.asleep:
+            if now < self._step_at:
+                return  # who is awake by then speaks first
+            self._step_at = now + STEP_SECONDS
+            self.crowd.wake_next()
+        elif len(self._calls) < self._expected:
+            time.sleep(0)  # the last one, who has told of it, is about to ask
+        self._expected = 0
         if self._calls and (len(self._calls) > 1 or self._client.is_asking):
             self._crowded_until = now + CROWDED_SECONDS
         super()._run_calls(now)
 
     @property
-    def _is_gathering(self) -> bool:
-        return self._client.is_asking or time.monotonic() < self._crowded_until
+    def _is_called(self) -> bool:
+        return bool(self._calls) and not self.crowd.asleep
 
     def _wait(self, until: float = inf) -> None:
         socket = self._channel.socket
-        if socket is None or not (HAS_ONE_LOCK and self._channel.is_at_rest):
+        if self.crowd.asleep:
+            super()._wait(min(until, self._step_at))
+        elif socket is None or not (HAS_ONE_LOCK and self._channel.is_at_rest):
             super()._wait(until)
         elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(READINESS)) & HAS_FRAMES:
             super()._wait(min(until, self._crowded_until))
@@ -169,6 +221,7 @@ class CallerLink(Link):
             self._channel.take(now, strays)
 
     def _end(self, error: Exception) -> None:
+        self.crowd.wake_all()
         self._take()
         try:
             self._adopt(time.monotonic())

@@ -201,9 +201,7 @@ class Link:
         now = time.monotonic()
         self._connect_when_due(now)
         if self._is_readable:
-            channel.receive(now)
-            if self._is_gathering:
-                time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
+            self._receive(now)
         self._run_calls(now)
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
@@ -213,10 +211,15 @@ class Link:
         if self._channel.is_connect_due(now):
             self._channel.connect(now, is_ipv6=needs_ipv6(self.address))
 
+    def _receive(self, now: float) -> None:
+        """Takes what has come, and lets those who were answered speak again, so that what they say leaves together."""
+        self._channel.receive(now)
+        time.sleep(0)
+
     @property
-    def _is_gathering(self) -> bool:
-        """Whether those who are answered are several, maybe."""
-        return True
+    def _is_called(self) -> bool:
+        """Whether there are calls to be run at once."""
+        return bool(self._calls)
 
     def _run_calls(self, now: float) -> None:  # noqa: ARG002 - for those who look at the time
         self._channel.run(self._calls)
@@ -230,7 +233,7 @@ class Link:
         """
         due_at = min(self._channel.next_at(), until)
         self._is_woken = False
-        timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
+        timeout = 0.0 if self._is_called else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
         self._is_woken = True  # a caller that saw False has signalled or will: at worst one idle turn
         if self._wake.fileno() in events:

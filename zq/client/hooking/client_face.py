@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Self
 
 from zq.client.calls import Calls, D, Face
-from zq.client.driving import Abandon, Connection
+from zq.client.driving import Connection
 from zq.handling.hooks import Hooks, everywhere
 from zq.keys.own import KeySource
 from zq.sockets.caller_link import start_link
@@ -38,7 +38,7 @@ class ClientFace(Face[D]):
             key=key,
             make_link=self._make_link,
         )
-        super().__init__(calls, self._make_driver(calls.abandon))
+        super().__init__(calls, self._make_driver(calls))
 
     @classmethod
     def over(cls, calls: Calls, run: D) -> Self:
@@ -57,7 +57,7 @@ class ClientFace(Face[D]):
         """Makes what carries its calls; arguments as of `zq.sockets.link.Link`."""
         return start_link(*arguments)
 
-    def _make_driver(self, abandon: Abandon) -> D:
+    def _make_driver(self, calls: Calls) -> D:
         raise NotImplementedError
 
 

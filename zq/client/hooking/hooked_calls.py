@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from zq.client.calls import Calls, Pulled, Submitted
-from zq.client.driving import Call
+from zq.client.calls import Calls, Pulled
+from zq.client.driving import Call, Submitted
 from zq.client.flow import Entry
 from zq.client.publications import Publication
 from zq.errors import BusyError, InvalidTaskError
