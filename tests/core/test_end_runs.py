@@ -7,9 +7,9 @@ from typing import Any
 from tests.core.desk import Desk, assigned, only
 from zq.core.state.leases import assignment_of
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Settle, Settled
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Outcome, Settle, Settled, Wait
 
-W = b"worker-1"
+W, CLIENT = b"worker-1", b"client-1"
 
 KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (3, {}),
@@ -54,6 +54,10 @@ def completions(held: dict[str, Assignment]) -> list[Done]:
     return found
 
 
+def outcomes(sent: list[tuple[bytes, Any]]) -> list[Outcome]:
+    return [message for _, message in sent if type(message) is Outcome]
+
+
 def rows(desk: Desk) -> dict[str, dict[bytes, bytes]]:
     return {table: dict(values) for table, values in desk.store.values.items()}
 
@@ -74,6 +78,20 @@ def test_batches_that_end_together_end_as_they_would_alone() -> None:
     assert workers[0].done == workers[1].done
     assert workers[0].leases.keys() == workers[1].leases.keys()
     assert together.machine.books.batches.keys() == alone.machine.books.batches.keys()
+
+
+def test_who_waits_for_batches_that_end_together_hears_what_he_would_of_each_alone() -> None:
+    together, held = a_desk()
+    alone, same = a_desk()
+    for desk in (together, alone):
+        for request, id in enumerate(KINDS):
+            desk.say(CLIENT, Wait(request, id, 0, held[id].tasks))
+    told = outcomes(together.turn((W, Settle(1, 100, tuple(completions(held)), ()))))
+    apart = [outcomes(alone.turn((W, Settle(1, 100, (one,), ())))) for one in completions(same)]
+
+    assert {one.request for one in told} == set(range(len(KINDS)))
+    assert sorted(told) == sorted(one for part in apart for one in part)
+    assert rows(together) == rows(alone)
 
 
 def test_batches_that_are_leased_together_are_leased_as_they_would_be_alone() -> None:

@@ -17,7 +17,8 @@ import zq
 from tests.executor import functions
 from tests.executor.functions import Point
 from tests.process.kitchen import wait_until
-from zq.executor.mapping import CallsRun, ChunksRun, GatheredRun
+from zq.executor.gathering import GatheredRun
+from zq.executor.mapping import CallsRun, ChunksRun
 from zq.executor.remote_call import describe
 
 

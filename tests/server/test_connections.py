@@ -255,6 +255,29 @@ def test_silent_connections_make_room_for_one_who_speaks(host: Host, monkeypatch
     assert about(client)["cut"] == cut
 
 
+@pytest.fixture
+def _few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are fewer than for all connections that there may be, and who has said nothing yet may go at once."""
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "HostOptions", lambda: zq.HostOptions(connections_max=5))
+
+
+@pytest.mark.usefixtures("_few_descriptors")
+def test_silent_connections_make_room_where_descriptors_are_few(host: Host) -> None:
+    coordinator, client = host(zq.HostOptions(connections_max=1000))
+    client.ping()
+    with ExitStack() as opened:
+        for _ in range(5):  # one more than there are descriptors for, with the client's
+            opened.enter_context(raw.shake_hands(coordinator.address))
+        for _ in range(20):
+            client.ping()
+        assert about(client)["cut"] == {}  # nobody waits
+
+        with zq.Client(coordinator.address) as other:
+            assert other.submit("q", 1).id
+            assert about(client)["cut"] in ({}, {"too many connections": 1})  # by TCP nobody is made to wait
+
+
 def test_more_connections_than_there_may_be_are_turned_away_and_those_that_speak_stay(host: Host) -> None:
     coordinator, client = host(zq.HostOptions(connections_max=3))
     with zq.Client(coordinator.address) as second, zq.Client(coordinator.address) as third:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,33 @@ def test_large_turn_commits_the_tables_with_all_that_came_before(kept: Kept) -> 
     assert kept.log.used == 0
     crash(store)
     assert list(kept.tables.values["left"]) == [b"a", b"b"]
+
+
+def test_large_turn_holds_no_row_in_memory(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "data", ALL_TABLES[:-1], LmdbOptions())
+    tx = store.begin()
+    tx.put("left", b"small", b"s")
+    values = [bytes([number]) * 30_000 for number in range(20)]
+    unheld = [sys.getrefcount(value) for value in values]
+    for number in range(10):
+        tx.put("left", b"%d" % number, values[number])
+    tx.put_many("right", [(b"%d" % number, value) for number, value in enumerate(values[10:])])
+    assert [sys.getrefcount(value) for value in values] == unheld
+    tx.commit()
+    assert len(rows(store)) == 11
+    assert len(rows(store, "right")) == 10
+    store.close()
+
+
+def test_large_turn_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "data", ALL_TABLES[:-1], LmdbOptions())
+    write(store, b"before")
+    tx = store.begin()
+    for number in range(10):
+        tx.put("left", b"%d" % number, bytes(30_000))
+    tx.abort()
+    assert rows(store) == [(b"before", b"v")]
+    store.close()
 
 
 def test_large_turns_alone_write_nothing_beside_themselves(kept: Kept) -> None:

@@ -22,8 +22,10 @@ from zq.core.remains import (
     TASK_KEY_BYTES,
     Remains,
     drop_of_groups,
+    has_rows,
     is_part,
     made_up_counters,
+    mend_schedules,
     nameless,
     read_row,
     split_of,
@@ -81,7 +83,7 @@ class Recount:
         self._gone = set(gone)
         self.remains.read(first)
         if marker is None:
-            if tx.get(tables.META, tables.COUNTERS_KEY) is not None or not _has_rows(tx, tables.QUEUES):
+            if tx.get(tables.META, tables.COUNTERS_KEY) is not None or not has_rows(tx, tables.QUEUES):
                 return False
             self.notes.append("the row of counters is gone, and nobody knows why")
         self.remains.find_owners()
@@ -93,7 +95,7 @@ class Recount:
         self._mend_index()
         self._mend_names()
         self._drop_strays()
-        self._mend_schedules()
+        mend_schedules(tx)
         self._save_counters(every=tables.FINISHED in gone)
         if changes := self._writes.changes():
             self.notes += notes_of(changes)
@@ -349,21 +351,6 @@ class Recount:
             self.tx.delete(tables.EXPIRY, key)
         drop_of_groups(self.tx)
 
-    def _mend_schedules(self) -> None:
-        """Lets each schedule have the row by which it fires, and no other."""
-        due: dict[bytes, None] = {}
-        for key, value in self.tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
-            record = read_row(tables.SCHEDULES, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
-            if not record[8]:  # is_paused of a ScheduleRow; next_time is behind it
-                due[tables.schedule_time_key(record[9], tables.split_schedule_key(key))] = None
-        for key, _ in list(self.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds())):
-            if key in due:
-                del due[key]
-            else:
-                self.tx.delete(tables.SCHEDULES, key)
-        for key in due:
-            self.tx.put(tables.SCHEDULES, key, b"")
-
     # Counters.
 
     def _save_counters(self, *, every: bool) -> None:
@@ -443,7 +430,3 @@ class Recount:
             if path:
                 found[id.decode()] = found.get(id.decode(), 0) + int(tables.unpack(value)[0])
         return found
-
-
-def _has_rows(tx: Transaction, table: str) -> bool:
-    return next(iter(tx.scan(table)), None) is not None

@@ -234,6 +234,27 @@ def drop_of_groups(tx: Transaction) -> None:
             tx.delete(table, key)
 
 
+def mend_schedules(tx: Transaction) -> None:
+    """Lets each schedule have the row by which it fires, and no other."""
+    due: dict[bytes, None] = {}
+    for key, value in tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+        record = read_row(tables.SCHEDULES, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+        if not record[8]:  # is_paused of a ScheduleRow; next_time is behind it
+            due[tables.schedule_time_key(record[9], tables.split_schedule_key(key))] = None
+    for key, _ in list(tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds())):
+        if key in due:
+            del due[key]
+        else:
+            tx.delete(tables.SCHEDULES, key)
+    for key in due:
+        tx.put(tables.SCHEDULES, key, b"")
+
+
+def has_rows(tx: Transaction, table: str) -> bool:
+    """Returns whether anything is in a table."""
+    return next(iter(tx.scan(table)), None) is not None
+
+
 def task_key_of(where: int, key: bytes) -> bytes:
     """Returns the task key of what was at a place, or of its queue."""
     if where == AT_PARKED:

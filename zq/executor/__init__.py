@@ -21,7 +21,8 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 from zq.app.app import App
 from zq.executor.call_future import CallFuture
 from zq.executor.engine import CallDestination, ExecutorEngine
-from zq.executor.mapping import CallsRun, ChunksRun, GatheredRun, MapRun
+from zq.executor.gathering import GatheredRun
+from zq.executor.mapping import CallsRun, ChunksRun, MapRun
 from zq.executor.remote_call import Callee, describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.keys.own import KeySource

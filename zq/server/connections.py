@@ -16,6 +16,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import zmq
@@ -158,7 +159,10 @@ class Connections:
         if gate is None or (ready.pop(self._watched, None) is None and not gate.is_busy):
             return
         self.hear()  # how many there are is how many may come
-        if len(self._open) > min(self.connections_max, self.possible):
+        most = min(self.connections_max, self.possible)
+        if len(self._open) > most:
+            if gate.has_somebody:
+                self._end_silent(most)
             gate.wait(now)
         else:
             gate.let_in(now, is_crowded=len(self._open) > self.possible // GATE_SHARE)
@@ -221,6 +225,18 @@ class Connections:
             leaver = oldest if is_idle else newest
             if not self.cut(leaver, "too many connections", text) and leaver.is_open and not leaver.is_cut:
                 break  # no descriptor is left even for that
+        self._is_making_room = False
+
+    def _end_silent(self, most: int) -> None:
+        """Ends connections that never said anything, the oldest first, while there are more than so many: others wait
+        who may have something to say.
+        """
+        self._is_making_room = True
+        text = f"there are descriptors for {most}, and somebody waits: then the silent ones go"
+        for one in list(islice(self._silent.values(), LOOKS_MAX)):
+            if len(self._open) - self._ending <= most or self.clock() - one.since <= SILENT_SECONDS:
+                break
+            self.cut(one, "too many connections", text)
         self._is_making_room = False
 
     def meet(self, peer: Peer, descriptor: int | None) -> PeerConnection:

@@ -144,6 +144,11 @@ class AddressGate:
         """Whether some are being let in, or the next ones are made to wait."""
         return self._batch is not None or self._next_at > 0.0 or (self._bell is not None and self._bell.is_ringing)
 
+    @property
+    def has_somebody(self) -> bool:
+        """Whether somebody waits who is not being let in."""
+        return self._bell is not None and self._given >= 0 and _has_somebody(self._door)
+
     def let_in(self, now: float, *, is_crowded: bool) -> None:
         """Lets in those who wait, if it is time, or goes on with it.
 

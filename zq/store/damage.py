@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import lmdb
 
 from zq.core import tables
-from zq.core.storage import Damage, Transaction
+from zq.core.storage import Damage
 from zq.core.sums import SUM_BYTES, is_whole, salt_of, sealed
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError
@@ -379,28 +379,6 @@ def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) 
     rows.append((tables.RECOUNT_KEY, tables.pack((sorted({*gone, *(one.table for one in found)}), first))))
     for key, value in rows:
         txn.put(key, sealed(salt, key, value), db=db)
-
-
-def noted(tx: Transaction, count: int) -> dict[bytes, bytes]:
-    """Returns the rows of so many things that were set aside last, and of the recount that they need."""
-    found = dict(list(tx.scan(tables.DAMAGED, *tables.damaged_bounds()))[-count:])
-    recount = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
-    return found if recount is None else {**found, tables.RECOUNT_KEY: recount}
-
-
-def keep_noted(tx: Transaction, before: dict[bytes, bytes]) -> None:
-    """Keeps what was set aside before a journal was applied, whose records are of earlier: they may have given the
-    numbers to other rows, and know nothing but that an earlier recount is over.
-    """
-    now = dict(tx.scan(tables.DAMAGED))
-    number = max((int.from_bytes(key[1:9], "big") for key in now if tables.is_damaged_key(key)), default=0)
-    for key, value in before.items():
-        if now.get(key) == value:
-            continue
-        if key != tables.RECOUNT_KEY and key in now:  # another row has its number
-            number += 1
-            key = tables.damaged_key(number)
-        tx.put(tables.DAMAGED, key, value)
 
 
 def _to_last(cursor: lmdb.Cursor) -> bool:

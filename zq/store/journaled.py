@@ -27,8 +27,17 @@ from typing import Any
 
 from zq.core.storage import StoreInfo, Transaction
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
-from zq.store.damage import keep_noted, noted
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
+from zq.store.records import (
+    CHECKPOINT_KEY,
+    CHECKPOINT_TABLE,
+    Change,
+    Checkpoint,
+    apply,
+    keep_noted,
+    noted,
+    pack_record,
+    records_beyond,
+)
 from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
 from zq.store.turn import JournaledTransaction
 
@@ -164,6 +173,10 @@ class JournaledStore:
         self._is_in_turn = True
         return JournaledTransaction(self, tx, tables.written_bytes)
 
+    def is_large(self, begun_bytes: int) -> bool:
+        """Whether the tables are to be committed for a turn. For `JournaledTransaction`."""
+        return self._tables.written_bytes - begun_bytes > self._options.turn_bytes_max
+
     def commit_turn(self, changes: list[Change], rows: int, begun_bytes: int, *, is_full: bool) -> None:
         """Makes a turn durable. For `JournaledTransaction`, as is `abort_turn`."""
         if not self._is_in_turn:
@@ -174,9 +187,8 @@ class JournaledStore:
             return
         begun_at = perf_counter()
         self._rows += rows
-        written = self._tables.written_bytes - begun_bytes
         try:
-            if is_full or written > self._options.turn_bytes_max or not self._append(changes):
+            if is_full or self.is_large(begun_bytes) or not self._append(changes):
                 self._commit_tables()
         except StoreFullError:  # which left nothing of it
             self._settle()

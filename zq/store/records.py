@@ -20,6 +20,7 @@ from zlib import crc32
 
 import msgpack
 
+from zq.core import tables
 from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
 
@@ -206,3 +207,28 @@ def apply(record: RedoRecord, tx: Transaction) -> int:
 def leave_log(checkpoint: Checkpoint, sequence: int, tx: Transaction) -> None:
     """Writes into tables that they need no log, and have all records up to a sequence."""
     tx.put(CHECKPOINT_TABLE, CHECKPOINT_KEY, checkpoint._replace(sequence=sequence, salt=b"").to_bytes())
+
+
+# What was set aside of the tables before records were applied to them.
+
+
+def noted(tx: Transaction, count: int) -> dict[bytes, bytes]:
+    """Returns the rows of so many things that were set aside last, and of the recount that they need."""
+    found = dict(list(tx.scan(tables.DAMAGED, *tables.damaged_bounds()))[-count:])
+    recount = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    return found if recount is None else {**found, tables.RECOUNT_KEY: recount}
+
+
+def keep_noted(tx: Transaction, before: dict[bytes, bytes]) -> None:
+    """Keeps what was set aside before a journal was applied, whose records are of earlier: they may have given the
+    numbers to other rows, and know nothing but that an earlier recount is over.
+    """
+    now = dict(tx.scan(tables.DAMAGED))
+    number = max((int.from_bytes(key[1:9], "big") for key in now if tables.is_damaged_key(key)), default=0)
+    for key, value in before.items():
+        if now.get(key) == value:
+            continue
+        if key != tables.RECOUNT_KEY and key in now:  # another row has its number
+            number += 1
+            key = tables.damaged_key(number)
+        tx.put(tables.DAMAGED, key, value)

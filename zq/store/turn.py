@@ -8,13 +8,22 @@ from typing import Protocol
 from zq.core.storage import Transaction
 from zq.store.records import Change
 
+ROW_BYTES_LARGE = 4096
+"""Of a row that is worth a look whether its turn has become too large for a record."""
+
 
 class TurnKeeper(Protocol):
     """What makes a turn durable, or leaves nothing of it: the store."""
 
+    def is_large(self, begun_bytes: int) -> bool: ...
+
     def commit_turn(self, changes: list[Change], rows: int, begun_bytes: int, *, is_full: bool) -> None: ...
 
     def abort_turn(self, *, wrote: bool) -> None: ...
+
+
+NOTHING: Change = ("", b"", None)
+"""Instead of what was noted."""
 
 
 class JournaledTransaction:
@@ -27,7 +36,7 @@ class JournaledTransaction:
         self._tx = tx
         self._begun_bytes = begun_bytes
         self._noted: list[Change] = []
-        self._rows = 0  # of those put many at a time
+        self._rows = 0  # beside one for each note
 
     @property
     def is_full(self) -> bool:
@@ -59,6 +68,8 @@ class JournaledTransaction:
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._noted.append((table, key, value))  # first: should it fail, there may be something to undo
         self._tx.put(table, key, value)
+        if len(value) > ROW_BYTES_LARGE:
+            self._drop_notes()
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = list(items)
@@ -68,6 +79,7 @@ class JournaledTransaction:
         self._noted.append((table, rows))
         self._rows += len(rows)
         self._tx.put_many(table, rows)
+        self._drop_notes()
 
     def delete(self, table: str, key: bytes) -> bool:
         self._noted.append((table, key, None))
@@ -79,6 +91,14 @@ class JournaledTransaction:
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         return self._tx.scan(table, start, stop)
+
+    def _drop_notes(self) -> None:
+        """Forgets what was noted of a turn that is too large for a record, all but that there was something: it would
+        hold the rows in memory until the end.
+        """
+        if self._keeper.is_large(self._begun_bytes):
+            self._rows += len(self._noted) - 1
+            self._noted = [NOTHING]
 
     def commit(self) -> None:
         noted = self._noted

@@ -15,7 +15,7 @@ from math import inf
 
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
-from zq.worker.harvest import Report
+from zq.worker.harvest import Report, TaskSeconds
 from zq.worker.runner import Chunk, bytes_of, is_run
 
 CHUNK_SECONDS = 0.01
@@ -44,9 +44,6 @@ SHED_REST_MAX = 8.0
 
 CREDIT_GROWTH = 2.0
 """By which the credit grows at most from report to report: the first few tasks of a queue say little about the rest."""
-
-WEIGHT = 0.3
-"""Of the newest report in the average seconds per task."""
 
 
 CHUNK_TASKS_MAX = 1 << 30
@@ -82,8 +79,7 @@ class Bench:
         self._coroutine_tasks = 0  # in `_coroutines`
         self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
         self._leaving: list[Span] = []  # expired when their turn came, or put back when it was closed
-        self._seconds: dict[str, float] = {}  # average per task, by queue
-        self._unsure: set[str] = set()  # of these, known from first reports only
+        self._seconds = TaskSeconds()
         self._stuck = 0  # slots whose work takes longer than it should, when they were last counted
         self._shed_at = 0.0  # when the work was last counted
         self._credit_max = CREDIT_MAX
@@ -117,11 +113,11 @@ class Bench:
                 self._leaving += [Span(one.token, one.lo, one.hi) for one in assignments]
                 return
             for assignment in assignments:
-                lo, count = assignment.lo, len(assignment.ends) >> 2
-                chunk = tuple.__new__(Chunk, (assignment, lo, lo + count))  # a third of what Chunk() takes
+                count = assignment.tasks
+                chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
                 if assignment.options.ttl is not None:
                     self._expiries[assignment.token] = time.monotonic() + assignment.options.ttl
-                if self._coroutine_queues and assignment.queue in self._coroutine_queues:
+                if assignment.queue in self._coroutine_queues:
                     self._coroutines.append(chunk)
                     self._coroutine_tasks += count
                 else:
@@ -363,33 +359,16 @@ class Bench:
         return max(1, min(int(CHUNK_SECONDS / max(seconds, 1e-7)), fair))
 
     def measure(self, queue: str, report: Report, *, is_first: bool = False) -> None:
-        """Learns from a report how long tasks take, and sets the credit accordingly.
-
-        Args:
-            queue: from which all of them are.
-            report: on tasks that have ended.
-            is_first: whether it is the first of a process, in which the handler has imported what it needs: that says
-                little of other tasks, and counts only until there is another report.
-        """
+        """Learns from a report how long tasks take (see `TaskSeconds.learn`), and sets the credit accordingly."""
         if not report.tasks:
             return
-        seconds = report.seconds / report.tasks
         with self._changed:
             self._rest = SHED_REST
-            known = self._seconds.get(queue)
-            if is_first:
-                if known is not None and queue not in self._unsure:
-                    return
-                self._unsure.add(queue)
-            elif self._unsure and queue in self._unsure:
-                self._unsure.discard(queue)
-                known = None
-            average = seconds if known is None else known + WEIGHT * (seconds - known)
-            self._seconds[queue] = average
-            concurrency, credit = self.concurrency, self.credit
-            wanted = self._stuck + IN_HAND_SECONDS * (concurrency - self._stuck) / (average if average > 1e-7 else 1e-7)
-            wanted = min(wanted, credit * CREDIT_GROWTH)
-            self.credit = int(min(max(concurrency, wanted), self._credit_max))
+            average = self._seconds.learn(queue, report.seconds / report.tasks, is_first=is_first)
+            if average is not None:
+                wanted = self._stuck + IN_HAND_SECONDS * (self.concurrency - self._stuck) / max(average, 1e-7)
+                wanted = max(self.concurrency, min(wanted, self.credit * CREDIT_GROWTH))
+                self.credit = int(min(wanted, self._credit_max))
 
     def revoke(self, spans: list[Span]) -> None:
         """Notes tasks that are no longer this worker's."""

@@ -31,6 +31,9 @@ frame.
 FORWARD_BATCHES_MAX = MESSAGE_BATCHES_MAX // 2
 """Batches that one task may forward, and after which a report goes out: so a completion never has more than it may."""
 
+WEIGHT = 0.3
+"""Of the newest report in the average seconds per task."""
+
 TRACE_ENTRIES_MAX = 8
 """Of a traceback that goes with the failure of a task, the last: calls in it, and headings."""
 
@@ -42,6 +45,36 @@ class Report(NamedTuple):
     failed: list[Failed]
     tasks: int
     seconds: float
+
+
+class TaskSeconds(dict[str, float]):
+    """How long a task takes on average, by queue, as reports tell."""
+
+    __slots__ = ("_unsure",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unsure: set[str] = set()  # queues of which there were first reports only
+
+    def learn(self, queue: str, seconds: float, *, is_first: bool) -> float | None:
+        """Takes in what a report says, and returns the average; None when it says nothing new.
+
+        Args:
+            queue: from which the tasks were.
+            seconds: that each of them took.
+            is_first: whether it is the first of a process, in which the handler has imported what it needs: that says
+                little of other tasks, and counts only until there is another report.
+        """
+        known = self.get(queue)
+        if is_first:
+            if known is not None and queue not in self._unsure:
+                return None
+            self._unsure.add(queue)
+        elif queue in self._unsure:
+            self._unsure.discard(queue)
+            known = None
+        average = self[queue] = seconds if known is None else known + WEIGHT * (seconds - known)
+        return average
 
 
 class Harvest:

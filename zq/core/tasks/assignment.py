@@ -171,7 +171,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
         _stop_awaiting(books, step, queue, ready, sum(worker.free for worker in ready))
     if len(ready) == 1:
         _serve_alike(books, step, queue, ready[0], granted)
-        if ready[0].free <= 0 or not queue.total_waiting:
+        if not queue.total_waiting or ready[0].free <= 0:
             return
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
     blocked: list[tuple[Lane, bytes]] = []
@@ -217,6 +217,8 @@ def _serve_alike(books: Books, step: Step, queue: Queue, worker: Holder, granted
             if batches:
                 size = sum([batch.sent_bytes for batch in batches])
                 granted.add_all(books, worker, leasing.grant_alike(books, step, queue, batches, worker), size)
+                if not queue.total_waiting:
+                    return
                 left, room = left - sum([batch.count for batch in batches]), room - size
             if queue.waiting[priority]:
                 return

@@ -119,8 +119,9 @@ def _end_of(batch: StoredBatch, wall: float, outcome: str, reason: str) -> tuple
 
 
 class EndRun:
-    """Batches that end as done by one message of a worker, each whole and by one lease, where nobody but their queue
-    has to know: they end together, which costs each of many small ones half of what it costs alone.
+    """Batches that end as done by one message of a worker, each whole and by one lease, where nobody has to know but
+    their queue and those who wait for them: they end together, which costs each of many small ones half of what it
+    costs alone.
     """
 
     __slots__ = ("_books", "_counts", "_holder", "_leases", "_results", "_step")
@@ -147,8 +148,10 @@ class EndRun:
             return False
         if queue.gate is not None or queue.lines or batch.has_progress or lease.holder is not self._holder:
             return False
-        if lease.started or lease.is_solo or batch.key in books.unsaved or id in books.waits.entries:
+        if lease.started or lease.is_solo or batch.key in books.unsaved:
             return False
+        if id in books.waits.entries:
+            books.waits.note(id, Ended(lo, hi, "done", "", ends, blob))
         del books.leases[token], self._holder.leases[token], batch.tokens[token]
         self._leases.append(lease)
         self._counts[queue] = self._counts.get(queue, 0) + count
