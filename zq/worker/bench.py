@@ -113,11 +113,11 @@ class Bench:
                 self._leaving += [Span(one.token, one.lo, one.hi) for one in assignments]
                 return
             for assignment in assignments:
-                lo, count = assignment.lo, len(assignment.ends) >> 2
-                chunk = tuple.__new__(Chunk, (assignment, lo, lo + count))  # a third of what Chunk() takes
+                count = assignment.tasks
+                chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
                 if assignment.options.ttl is not None:
                     self._expiries[assignment.token] = time.monotonic() + assignment.options.ttl
-                if self._coroutine_queues and assignment.queue in self._coroutine_queues:
+                if assignment.queue in self._coroutine_queues:
                     self._coroutines.append(chunk)
                     self._coroutine_tasks += count
                 else:
