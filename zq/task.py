@@ -160,8 +160,8 @@ class Task:
         return groups
 
     @property
-    def lone_forward(self) -> tuple[str, Options, Any] | None:
-        """What it forwarded, if that is one task, no group, and no member in the place of this one."""
+    def lone_forward(self) -> tuple[str, Any, Any] | None:
+        """What it forwarded, if that is one task, no group, and no member in its place: queue, options and payload."""
         asked = self.forwards
         if asked is None or len(asked) != 1 or self._groups is not _NO_GROUPS:
             return None
