@@ -11,7 +11,7 @@ from tests.core.desk import CLIENT, Desk, Disk, assigned, done, only
 from zq.core.coordinator import Machine
 from zq.core.storage import STORE_FULL
 from zq.core.tasks import admission
-from zq.core.upkeep import _follow_up, parts_of
+from zq.core.upkeep import _follow_up, _say_later, parts_of
 from zq.errors import StoreFullError
 from zq.store.memory import MemoryTransaction
 from zq.wire.batch import pack_payloads
@@ -206,7 +206,7 @@ def test_commit_that_finds_no_room_puts_off_what_is_due_by_itself_and_no_message
         full.setattr(Disk, "begin", lambda store: NoRoom(store))
         desk.turn((CLIENT, Ping(1)))
     assert not desk.machine.blame(desk.clocks())
-    desk.machine = Machine(desk.options, desk.clocks(), desk.store, cramp=desk.machine.cramp)
+    desk.machine = Machine(desk.options, desk.clocks(), desk.store, before=desk.machine)
 
     assert isinstance(only(desk.say(CLIENT, Ping(2)), Pong), Pong)
     assert desk.task("later")["state"] == "scheduled"
@@ -243,7 +243,8 @@ def test_what_ends_entail_is_never_put_off() -> None:
     """Callbacks and forwards are carried out in the turn in which something ends, or never."""
     desk = Desk()
     upkeep = desk.machine._upkeep
-    upkeep.at = at = [part.due for part in parts_of(desk.machine.books)].index(_follow_up)
+    parts = [part.due for part in parts_of(desk.machine.books)]
+    upkeep.at = at = parts.index(_follow_up)
 
     assert desk.machine.blame(desk.clocks())
-    assert set(desk.machine.cramp.put_off) == set(range(len(upkeep._walk))) - {at}
+    assert set(desk.machine.cramp.put_off) == set(range(len(upkeep._walk))) - {at, parts.index(_say_later)}

@@ -26,8 +26,10 @@ from zq.wire.messages import (
     Pong,
     Pull,
     Query,
+    Receipt,
     Span,
     Submit,
+    ToCoordinator,
     Wait,
 )
 
@@ -65,6 +67,33 @@ def test_a_connection_under_which_another_key_speaks_has_nothing_of_the_one_befo
     assert desk.say(peer, Ping(4)) == [Pong(4, desk.machine.books.epoch)]
     assert not assigned([one for to, one in desk.wait(2.0) if to == peer])
     assert desk.machine.books.events is None
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_a_denial_does_not_overtake_a_receipt_that_comes_with_the_end(is_revoked: bool) -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client", submit=("q",))
+    messages: list[tuple[bytes, ToCoordinator]] = [(peer, Submit(1, (task("a", "q"),))), (peer, Wait(2, "a", 0, 1))]
+    assert not desk.machine.turn(desk.clocks(), messages)
+    if is_revoked:
+        desk.revoke("till")
+    sent = desk.machine.turn(desk.clocks(), [(peer, Submit(3, (task("b", "other"),)))])
+    first = sent[0][1]
+    assert isinstance(first, Receipt)
+    assert first.request == 1
+    assert not [one for _, one in desk.wait(0.1) if isinstance(one, Receipt)]
+
+
+def test_a_receipt_is_not_said_to_another_key_under_the_same_name() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    messages: list[tuple[bytes, ToCoordinator]] = [(peer, Submit(1, (task("a", "q"),))), (peer, Wait(2, "a", 0, 1))]
+    assert not desk.machine.turn(desk.clocks(), messages)
+
+    desk.guard.introduce(peer, "boss", "elsewhere")
+
+    assert desk.say(peer, Ping(4)) == [Pong(4, desk.machine.books.epoch)]
+    assert not [one for to, one in desk.wait(1.0) if isinstance(one, Receipt)]
 
 
 def test_who_was_not_introduced_may_say_nothing() -> None:

@@ -1,10 +1,12 @@
 """Answers that nobody waits for are said a little later, in their order, and never too late."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.core.desk import CLIENT, Desk, done, only
+from zq.core.coordinator import Machine
 from zq.core.unhurried import LATER_SECONDS, UNHEARD_MAX
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
@@ -119,6 +121,31 @@ def test_receipt_is_said_at_once_to_who_waits_for_something_else() -> None:
         [(CLIENT, _submit(5, "d", "e")), (CLIENT, Wait(6, "d", 0, 1))],  # which says less than the receipt
     ):
         assert (CLIENT, Receipt) in [(to, type(one)) for to, one in run(desk, *messages)]
+
+
+def test_receipt_of_a_turn_that_stays_is_said_when_the_next_one_fails() -> None:
+    desk = Desk()
+    run(desk, (CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "a", 0, 1)))
+
+    def come() -> Iterator[tuple[bytes, ToCoordinator]]:
+        yield CLIENT, _submit(3, "b")
+        yield CLIENT, Wait(4, "b", 0, 1)
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"):
+        desk.machine.turn(desk.clocks(), come())
+    desk.machine = Machine(desk.options, desk.clocks(), desk.store, before=desk.machine)
+    told = [one for _, one in run(desk) if isinstance(one, Receipt)]
+    assert [one.request for one in told] == [1]  # and none of what was never stored
+    assert not run(desk)
+
+
+def test_receipt_is_not_said_to_who_is_gone() -> None:
+    desk = Desk()
+    run(desk, (CLIENT, _submit(1, "a")), (CLIENT, Wait(2, "a", 0, 1)))
+    desk.machine.turn(desk.clocks(), (), [CLIENT])
+    desk.now += LATER_SECONDS
+    assert not run(desk)
 
 
 def test_many_waits_are_not_all_answered_in_one_turn() -> None:

@@ -51,7 +51,6 @@ from zq.core.storage import Store
 from zq.core.tables import GROUPS, SCHEDULES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
-from zq.core.upkeep import Cramp
 from zq.errors import StoreCorruptError, StoreFullError
 from zq.task import task_id
 from zq.wire.messages import (
@@ -81,8 +80,8 @@ FULL_CHECK_EVERY = 8
 class Cook(Machine):
     """The coordinator as it is, which shows the kitchen each step at its end, before the commit."""
 
-    def __init__(self, kitchen: Kitchen, cramp: Cramp | None) -> None:
-        super().__init__(kitchen.options, kitchen.world.clocks(), kitchen.disk, cramp=cramp)
+    def __init__(self, kitchen: Kitchen, before: Machine | None) -> None:
+        super().__init__(kitchen.options, kitchen.world.clocks(), kitchen.disk, before=before)
         self._kitchen = kitchen
 
     def _tick(self, step: Step) -> None:
@@ -170,11 +169,11 @@ class Kitchen:
             self.ledger.lines, self.ledger.stored = self.before_step
             self.before_step = None
 
-    def make_machine(self, cramp: Cramp | None) -> Cook:
+    def make_machine(self, before: Machine | None) -> Cook:
         """Reads the books, as the shell does at a start and after a turn that has failed."""
         self.disk.is_read = True
         try:
-            self.machine = Cook(self, cramp)
+            self.machine = Cook(self, before)
         finally:
             self.disk.is_read = False
         self.has_turned = False

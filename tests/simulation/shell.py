@@ -162,7 +162,7 @@ class Shell(Server):
         self.commits += 1
 
     def _make_machine(self, before: Machine | None) -> None:
-        self._machine = self._kitchen.make_machine(None if before is None else before.cramp)
+        self._machine = self._kitchen.make_machine(before)
 
 
 def is_refusal(message: Any) -> bool:

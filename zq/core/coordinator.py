@@ -70,6 +70,7 @@ from zq.wire.messages import (
     Publish,
     Pull,
     Query,
+    Receipt,
     Release,
     Schedule,
     Settle,
@@ -83,7 +84,11 @@ from zq.wire.steering import About
 
 
 class Machine:
-    """One coordinator over one store. Not thread-safe: its shell's one thread calls it."""
+    """One coordinator over one store. Not thread-safe: its shell's one thread calls it.
+
+    Attributes:
+        unsaid: what was committed and not said yet when the last turn began, which may have failed.
+    """
 
     def __init__(
         self,
@@ -93,7 +98,7 @@ class Machine:
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
         guard: Guard | None = None,
-        cramp: Cramp | None = None,
+        before: "Machine | None" = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -104,7 +109,8 @@ class Machine:
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
             guard: what keys may do, and whose the connections are; None: everybody may do everything.
-            cramp: what did not fit the store in earlier lives; None: nothing.
+            before: the machine in whose place it comes: what did not fit the store stays known, what was counted is
+                counted on, and what it was about to say is said.
         """
         self.options = options
         self._about = about
@@ -128,7 +134,11 @@ class Machine:
         self.recounted = recount.notes  # what was found when something had been set aside, in words
         self.damaged, self.righted = recount.remains.damaged, recount.remains.righted  # rows, in all lives
         self.books.calendar = calendar
-        self.cramp = cramp or Cramp()
+        self.cramp: Cramp = Cramp() if before is None else before.cramp
+        self.unsaid: list[tuple[Peer, Receipt]] = []
+        if before is not None:
+            self.books.counters.update(before.books.counters)
+            self.books.waits.unhurried.say_soon(now.monotonic, before.unsaid)
         if guard is not None:
             guard.attach(self.books)
         self._upkeep = Upkeep(self.books, self.cramp)
@@ -157,6 +167,7 @@ class Machine:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
         self._run, self._upkeep.is_at_commit = None, False
+        self.unsaid = self.books.waits.unhurried.receipts
         tx = self._store.begin()
         try:
             step, room = Step(now, tx), tx.room_bytes
@@ -173,6 +184,8 @@ class Machine:
                 self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
                 for peer, message in messages:
+                    if self.books.waits.unhurried.has_receipts:
+                        step.outbox += self.books.waits.unhurried.take_receipts(peer)
                     self._receive(step, peer, message)
                 self._store_run(step)
             else:
@@ -240,6 +253,8 @@ class Machine:
     ) -> None:
         guard.begin(self.books, step)
         for peer, message in messages:
+            guard.note_replaced(self.books, step, peer)
+            step.outbox += self.books.waits.unhurried.take_receipts(peer)
             guard.receive(self.books, step, peer, message, self._receive_alone)
 
     def _receive_alone(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
@@ -259,8 +274,6 @@ class Machine:
             self._store_run(step)
         books = self.books
         step.peer = peer
-        if books.waits.unhurried.has_receipts:
-            step.outbox += books.waits.unhurried.take_receipts(peer)
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)

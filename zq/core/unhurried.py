@@ -7,12 +7,12 @@ mostly hears of the end soon; so only those are told whose tasks take longer. An
 same breath as it was submitted has nothing to do with its receipt: it comes with the end, if that is soon. All of them
 are there after LATER_SECONDS, and before the answer to a ping or heartbeat that was sent behind what they answer:
 messages of one connection are answered in order (protocol 2), as far as that can be told. A receipt is there before
-anything else that its connection asks for is answered.
+the answer to anything that comes behind it. It rests on a commit: whatever becomes of the machine, it is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from zq.wire.messages import FromCoordinator, Outcome, Receipt, Settled
@@ -79,6 +79,21 @@ class Unhurried:
     def has_receipts(self) -> bool:
         """Whether somebody has not heard yet that what he submitted was accepted."""
         return bool(self._receipts)
+
+    @property
+    def receipts(self) -> list[tuple[bytes, Receipt]]:
+        """All that were not said yet."""
+        return [(peer, one) for peer, (_, receipts) in self._receipts.items() for one in receipts]
+
+    def say_soon(self, now: float, receipts: Iterable[tuple[bytes, Receipt]]) -> None:
+        """Has receipts said in the next turn."""
+        for peer, one in receipts:
+            self._receipts.setdefault(peer, (now, []))[1].append(one)
+            self._remind(now)
+
+    def forget_receipts(self, peer: bytes) -> None:
+        """Forgets those of a connection that is gone, or somebody else's by now."""
+        self._receipts.pop(peer, None)
 
     def take_receipts(self, peer: bytes) -> list[tuple[bytes, Receipt]]:
         """Returns those of a connection, which are to be said before anything else is."""

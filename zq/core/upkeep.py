@@ -200,7 +200,7 @@ class Upkeep:
         if self.is_at_commit or (at is not None and self._walk[at][1] is _follow_up):
             put_off = self.cramp.put_off
             for other, due, _, _ in self._walk:
-                if due is not _follow_up and put_off.get(other, -inf) <= now:
+                if due not in (_follow_up, _say_later) and put_off.get(other, -inf) <= now:
                     put_off[other] = now + PUT_OFF_MIN
             return at is not None
         if at is None:

@@ -255,6 +255,7 @@ class Server:
             self._store.rest(time.monotonic())  # answers have left: nobody waits for it
             if now >= self.pulse.next_at:
                 self.pulse.beat(now, f"listens at {self.address}")
+        self._sender.send(self._machine.books.waits.unhurried.receipts)
         log.info("stopped after %d commits", self.commits)
 
     def _turn_door(self, door: Door) -> None:
@@ -416,12 +417,9 @@ class Server:
             log.error("after what was damaged was set aside: %s", note)
 
     def _make_machine(self, before: Machine | None) -> None:
-        cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
-        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, before)
         self._machine.books.waits.reads_slowly = self._reads_slowly
-        if before is not None:
-            self._machine.books.counters.update(before.books.counters)
 
     def _reads_slowly(self, peer: Peer) -> bool:
         return self._connections.is_behind(peer)  # there are none yet when the books are read first

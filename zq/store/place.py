@@ -210,12 +210,10 @@ class FlushedFilePlace(FilePlace):
         self._link_text = self._read_link()
 
     def look(self) -> str | None:
-        """See `FilePlace`; where there is no /proc, it looks as that does. Whether it was cut off is asked before each
-        record is written.
-        """
+        """See `FilePlace`; where there is no /proc, it looks as that does."""
         text = self._read_link()
         if text is not None and text == self._link_text:
-            return None
+            return self.look_at_size()
         if not self.file.is_own:
             return CLOSED
         trouble = super().look()

@@ -179,11 +179,15 @@ class Guard:
         if books.events is not None:
             self._ask_followers(books, step, books.events, changed)
 
-    def receive(self, books: Books, step: Step, peer: Peer, message: ToCoordinator | Error, handle: Handle) -> None:
-        """Lets a message be handled as far as its key may say it, and its answers be seen as far as it may see them."""
+    def note_replaced(self, books: Books, step: Step, peer: Peer) -> None:
+        """Ends what was kept for who had this connection before, if it is somebody else's by now."""
         if peer in self._replaced:
             self._replaced.discard(peer)
-            self._end_all(books, step, peer)
+            liveness.disconnected(books, step.wall, peer)
+            pulls.disconnected(books, step, peer)
+
+    def receive(self, books: Books, step: Step, peer: Peer, message: ToCoordinator | Error, handle: Handle) -> None:
+        """Lets a message be handled as far as its key may say it, and its answers be seen as far as it may see them."""
         rights = self.rights_of(peer)
         if rights is None:
             self._refuse(books, step, peer, message, "the key is not known here, or has no rights any more")
@@ -323,6 +327,7 @@ class Guard:
             wait.pull.request for wait in guest.pulls.values() if rights is None or not rights.may_work(wait.pull.queue)
         ]
         pulls.withdraw(books, step, guest.peer, tuple(over))
+        step.outbox += books.waits.unhurried.take_receipts(guest.peer)
         for request in over:
             step.send(guest.peer, Error(request, DENIED, "the key may not wait for this any more"))
 
@@ -359,11 +364,6 @@ class Guard:
             followers.remove((peer, request))
             books.accounts.see_off(follower.account)
             step.send(peer, Error(request, DENIED, "the key may not follow this any more"))
-
-    def _end_all(self, books: Books, step: Step, peer: Peer) -> None:
-        """Ends what was kept for who had this connection before."""
-        liveness.disconnected(books, step.wall, peer)
-        pulls.disconnected(books, step, peer)
 
 
 def _deed(message: ToCoordinator | Error) -> tuple[str, Mapping[str, Any]]:

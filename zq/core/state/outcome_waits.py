@@ -253,6 +253,7 @@ class Waits:
 
     def drop_peer(self, peer: Peer) -> None:
         """Forgets the waits of a connection that is gone."""
+        self.unhurried.forget_receipts(peer)
         guest = self._guests.get(peer)
         for request in list(guest.waits) if guest is not None else ():
             self.forget(peer, request)
