@@ -220,10 +220,7 @@ class ThreadRunner(RunnerThread):
         self._chunk = chunk
         self._queue = chunk.assignment.queue
         stopped_at = self._runner.run(chunk, self._bench.revoked, self._report)
-        with self._lock:
-            self._chunk = None
-        if stopped_at < chunk.hi:
-            self._bench.put_back(chunk._replace(lo=stopped_at))
+        self._advance(stopped_at)  # it knows what was fetched back meanwhile
 
     def _report(self, report: Report) -> None:
         self._pass_on(self._queue, report)
