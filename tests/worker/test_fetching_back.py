@@ -33,6 +33,9 @@ class Host:
     def lead(self) -> bool:
         return False
 
+    def leave(self) -> None:
+        pass
+
     def pass_progress(self, message: Progress) -> None:
         raise AssertionError(message)
 

@@ -118,6 +118,18 @@ def test_second_thread_cannot_lead(coordinator: zq.Coordinator, client: zq.Clien
         assert client.request("q", 1, PATIENCE) == 1
 
 
+def test_thread_that_ends_leads_no_more(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+    worker.task("q")(lambda task: task.payload)
+    with worker:
+        run = worker._run
+        assert run is not None
+        assert client.request("q", 1, PATIENCE) == 1
+        assert run._link._leader == run.runners[0].thread.ident
+
+    assert run._link._leader == 0
+
+
 def test_report_is_answered_though_nothing_else_comes(coordinator: zq.Coordinator, client: zq.Client) -> None:
     worker = zq.Worker(coordinator.address)
     worker.task("q")(lambda task: task.payload)

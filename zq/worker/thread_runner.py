@@ -43,6 +43,9 @@ class RunnerHost(TaskOwner, Protocol):
     def lead(self) -> bool:
         """Waits for what comes to the bench, in the place of another thread; returns whether that can be."""
 
+    def leave(self) -> None:
+        """Leaves it to that thread to wait for what comes, if this one has."""
+
     def pass_progress(self, message: Progress) -> None:
         """Takes what a handler in a child process reports meanwhile."""
 
@@ -200,6 +203,12 @@ class ThreadRunner(RunnerThread):
             return behind
 
     def _run(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._host.leave()
+
+    def _run_all(self) -> None:
         bench = self._bench
         while chunks := bench.take_some(wait=self._host.lead):
             self._stops[0] = 0
