@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import msgpack
@@ -89,6 +90,35 @@ def test_exception_fails_its_task_and_no_other() -> None:
     assert failed.index == 12
     assert failed.error.startswith("ValueError: burnt\nTraceback")
     assert not failed.is_final
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_failure_shows_one_call_of_ours_and_then_those_of_the_handler(count: int) -> None:
+    def handler(task: Task) -> None:
+        raise ValueError("burnt")
+
+    for failed in run(handler, NUMBERS[:count]).failed:
+        frames = [line.rpartition("/")[2] for line in failed.error.splitlines() if line.startswith("  File ")]
+        assert [frame.partition('"')[0] for frame in frames] == ["runner.py", "test_chunks.py"]
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_coroutine_of_a_wrapper_runs_in_its_context_and_no_other(count: int) -> None:
+    baker: ContextVar[int] = ContextVar("baker")
+
+    async def bake() -> int:
+        return baker.get()
+
+    def wrapper(task: Task) -> Any:
+        assert baker.get(None) is None
+        baker.set(task.payload)
+        return bake()
+
+    report = run(wrapper, [bytes([n + 1]) for n in range(count)])
+
+    assert not report.failed
+    results = [decode_payload(data) for one in report.done for data in iterate_payloads(one.ends, one.blob)]
+    assert results == [n + 1 for n in range(count)]
 
 
 def test_payload_that_cannot_be_read_fails_for_good() -> None:

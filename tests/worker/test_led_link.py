@@ -10,6 +10,7 @@ import pytest
 import zq
 from tests.client.fake_coordinator import wait_until
 from zq.sockets.led_link import LedLink
+from zq.worker.thread_runner import ThreadRunner
 
 PATIENCE = 30.0
 
@@ -80,6 +81,53 @@ def test_two_threads_do_not_lead_and_one_that_is_left_does_again(
         wait_until(lambda: sum(one.name == "zq-handler" for one in threading.enumerate()) == 1)
         takers.clear()
         wait_until(lambda: client.request("q", None, PATIENCE) is None and takers)
+
+
+def test_thread_that_is_hired_while_another_one_leads_does_not(
+    coordinator: zq.Coordinator, client: zq.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=PATIENCE)
+    start, alone = ThreadRunner.start, []
+
+    def noting(runner: ThreadRunner) -> None:
+        alone.append(runner._bench.is_alone)
+        start(runner)
+
+    monkeypatch.setattr(ThreadRunner, "start", noting)
+    worker = zq.Worker(coordinator.address)
+    worker.task("q")(lambda task: both.wait() if task.payload else None)
+    with worker:
+        run = worker._run
+        assert run is not None
+        client.request("q", None, PATIENCE)
+        run._link.call(lambda: run._crew.resize(2))
+        for receipt in [client.submit("q", "both") for _ in range(2)]:
+            receipt.result(PATIENCE)
+
+    assert alone == [True, False]
+
+
+def test_second_thread_cannot_lead(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+    worker.task("q")(lambda task: task.payload)
+    with worker:
+        run = worker._run
+        assert run is not None
+        wait_until(lambda: run._link._is_leading)
+        assert not run._link.lead()
+        assert client.request("q", 1, PATIENCE) == 1
+
+
+def test_thread_that_ends_leads_no_more(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+    worker.task("q")(lambda task: task.payload)
+    with worker:
+        run = worker._run
+        assert run is not None
+        assert client.request("q", 1, PATIENCE) == 1
+        assert run._link._leader == run.runners[0].thread.ident
+
+    assert run._link._leader == 0
 
 
 def test_report_is_answered_though_nothing_else_comes(coordinator: zq.Coordinator, client: zq.Client) -> None:

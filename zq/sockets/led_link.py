@@ -74,6 +74,7 @@ class LedLink(SharedLink):
     ) -> None:
         super().__init__(address, session, name, namespace, key, rest=_nothing)
         self._led = led
+        self._lead_lock = threading.Lock()  # the right to be in `lead`
         self._leader = 0  # ident of the thread that leads
         self._lead_at = -inf  # when it took its last turn (monotonic)
         self._is_leading = False  # whether it waits, or is about to
@@ -88,11 +89,13 @@ class LedLink(SharedLink):
     # The leader.
 
     def lead(self) -> bool:
-        """Waits in the place of the link's thread until there is something to do; for one thread at a time.
+        """Waits in the place of the link's thread until there is something to do.
 
         Returns:
-            Whether there is; False: the link has ended, or is about to.
+            Whether there is; False: the link has ended, or is about to, or another thread waits.
         """
+        if not self._lead_lock.acquire(blocking=False):
+            return False
         self._leader = threading.get_ident()
         try:
             while True:
@@ -115,6 +118,7 @@ class LedLink(SharedLink):
             self._is_leading = False
             if self.is_over:
                 self._bell.close()
+            self._lead_lock.release()
 
     def rouse(self) -> None:
         """Has the leader look whether there is something to do; from any thread."""

@@ -119,17 +119,22 @@ class WorkerCrew:
             loop.resize(size)
         if plain:
             missing = self._bench.keep(size - plain) if size > plain else 0
-            for _ in range(missing):
-                runner = self._hire()
-                self._plain.append(runner)
-                self.runners.insert(len(self.runners) - self.has_loop, runner)
-                runner.start()
+            self._hire_more(missing)
             if size < plain:
                 self._bench.dismiss(plain - size)
             plain = size
         self.slots = self.slots._replace(plain=plain, coroutines=coroutines)
         self._count()
         self._bench.resize(plain + coroutines, coroutines)
+
+    def _hire_more(self, count: int) -> None:
+        hired = [self._hire() for _ in range(count)]
+        for runner in hired:
+            self._plain.append(runner)
+            self.runners.insert(len(self.runners) - self.has_loop, runner)
+        self._count()  # before they start: who takes itself for the only one waits in the place of the link
+        for runner in hired:
+            runner.start()
 
     def broken(self) -> RunnerThread | None:
         """Returns a runner that has ended by itself, and forgets those that were to leave and have."""

@@ -251,8 +251,12 @@ class WorkerRun:
         """Waits for tasks where they come, in the thread of the one runner, if there is one alone, in this process."""
         if self.bench.is_alone and not self._is_copy:
             return self._link.lead()
-        self._link.leave()
+        self.leave()
         return False
+
+    def leave(self) -> None:
+        """Leaves it to the link's thread to wait, if this one has."""
+        self._link.leave()
 
     def note_progress(self, task: Task, fraction: float) -> None:
         """Passes progress on, not too often."""

@@ -160,17 +160,22 @@ class Runner:
             report(harvest.take_report(assignment, 0, 0.0))
             return index
         data = payload_at(assignment.ends, assignment.blob, index - assignment.lo)
-        try:
-            task = Task(assignment, index, decode_payload(data), self._owner)
-            result = self._contexts.call(self._handlers[assignment.queue], task)
-            if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
-                result = self._contexts.call(run_coroutine, result)
-            harvest.add(task, result)
-        except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
-            harvest.fail(assignment, index, data, error)
+        self._contexts.call(self._try_one, assignment, index, data)
         slot.index = -1
         report(harvest.take_report(assignment, 1, time.monotonic() - since))
         return hi
+
+    def _try_one(self, assignment: Assignment, index: int, data: bytes) -> None:
+        """Calls the handler of a task, in whose context this is called, and notes how that ends."""
+        try:
+            task = Task(assignment, index, decode_payload(data), self._owner)
+            result = self._handlers[assignment.queue](task)
+            if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
+                result = run_coroutine(result)
+            self._harvest.add(task, result)
+        except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
+            end_copy(error)
+            self._harvest.fail(assignment, index, data, error)
 
     def _work(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> Work[int]:
         context = yield

@@ -43,6 +43,9 @@ class RunnerHost(TaskOwner, Protocol):
     def lead(self) -> bool:
         """Waits for what comes to the bench, in the place of another thread; returns whether that can be."""
 
+    def leave(self) -> None:
+        """Leaves it to that thread to wait for what comes, if this one has."""
+
     def pass_progress(self, message: Progress) -> None:
         """Takes what a handler in a child process reports meanwhile."""
 
@@ -200,6 +203,12 @@ class ThreadRunner(RunnerThread):
             return behind
 
     def _run(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._host.leave()
+
+    def _run_all(self) -> None:
         bench = self._bench
         while chunks := bench.take_some(wait=self._host.lead):
             self._stops[0] = 0
@@ -220,10 +229,7 @@ class ThreadRunner(RunnerThread):
         self._chunk = chunk
         self._queue = chunk.assignment.queue
         stopped_at = self._runner.run(chunk, self._bench.revoked, self._report)
-        with self._lock:
-            self._chunk = None
-        if stopped_at < chunk.hi:
-            self._bench.put_back(chunk._replace(lo=stopped_at))
+        self._advance(stopped_at)  # it knows what was fetched back meanwhile
 
     def _report(self, report: Report) -> None:
         self._pass_on(self._queue, report)
