@@ -39,6 +39,10 @@ AWAKE_SECONDS = 0.02
 """Seconds after which the link's thread has to be awake when something has come to be worked on."""
 
 
+FLOWING_FRAMES_MAX = 64
+"""That a leader takes in before it works on what they bring, where more had come when it reported last."""
+
+
 class Led(Protocol):
     """Whose session is carried; all is called in turns, but for `is_done`."""
 
@@ -81,6 +85,7 @@ class LedLink(SharedLink):
         self._socket_at = -1  # descriptor of the socket; -1: there is none
         self._led_at = -2  # that of the socket for which `_lead_poll` is
         self._lead_poll = select.poll()
+        self._is_flowing = False  # whether more had come when it reported last: then it works on all of it together
         self._kept: deque[bytes] = deque()  # answers that can wait until the next report is on its way
         self._bell = Wake()  # the leader's
         self._beside = select.poll()  # what the link's thread waits for meanwhile
@@ -146,11 +151,13 @@ class LedLink(SharedLink):
     # In a turn of the leader.
 
     def _take_in(self, now: float) -> None:
-        """Takes what has come until there is something to do; plain answers only when there is not."""
+        """Takes what has come until there is something to do, or all of it where much comes; plain answers only when
+        there is nothing else.
+        """
         channel, led, kept = self._channel, self._led, self._kept
         self._lead_at = now
         is_likely, self._is_late = not self._is_late, False
-        for _ in range(FEW):
+        for _ in range(FLOWING_FRAMES_MAX if self._is_flowing else FEW):
             frame = self._next_frame(is_likely=is_likely)
             if frame is None:
                 break
@@ -165,7 +172,7 @@ class LedLink(SharedLink):
                 self._take_kept(now)
                 channel.take(now, [frame])
             self._answer(now)
-            if led.is_done():
+            if not self._is_flowing and led.is_done():
                 self._is_late = True
                 return
         else:
@@ -215,7 +222,7 @@ class LedLink(SharedLink):
         if channel.send():
             is_unsure = self._is_unsure
             now = self._lead_at = time.monotonic()
-            self._is_late = self._has_more()
+            self._is_late = self._is_flowing = self._has_more()
             if self._is_late:
                 self._take_in(now)
             elif self._kept:
