@@ -34,7 +34,7 @@ from zq.core.state.throttle import Gate, needs_gate
 from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
 
-WINDOW_BYTES_MAX = 32 << 20
+WINDOW_BYTES_MAX = 24 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
 
 BATCH_OVERHEAD_BYTES = 1000
