@@ -225,8 +225,7 @@ class JournaledStore:
             raise
         try:
             log.flush()
-            self._tables.check_place()  # whether what is written is found at a start
-            log.check_place()
+            self._check_place()
         except BaseException as error:
             self._failure = error
             raise
